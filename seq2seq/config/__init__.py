@@ -1,0 +1,35 @@
+"""An experiment as one value: its options, read from YAML and written to it."""
+
+from seq2seq.config.options import (
+    LOWER_IS_BETTER,
+    Config,
+    Corpus,
+    Data,
+    Decoding,
+    Evaluation,
+    File,
+    Recurrent,
+    Section,
+    Tokenizer,
+    Training,
+    Transformer,
+)
+from seq2seq.config.reading import differences, dump, load
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "Config",
+    "Corpus",
+    "Data",
+    "Decoding",
+    "Evaluation",
+    "File",
+    "Recurrent",
+    "Section",
+    "Tokenizer",
+    "Training",
+    "Transformer",
+    "differences",
+    "dump",
+    "load",
+]

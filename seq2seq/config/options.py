@@ -1,0 +1,304 @@
+"""Every option: its type, its default, its range, and the text that documents it.
+
+A section is frozen and closed to unknown keys. What a type cannot say (that heads must divide a
+width) a section says in `conflicts`, so that all problems of a config are reported at once.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+FREE = "free"  # marks an option that may change between stop and resume: it changes no result
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+PositiveOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Metric = Literal["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
+
+LOWER_IS_BETTER = frozenset({"ppl", "ter"})
+
+SHARED_EMBEDDINGS = Literal["all", "target", "none"]
+
+
+class Section(BaseModel):
+    """A group of options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Option (dotted, below this section) and what is wrong with it beside the others."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _has_no_conflicts(self) -> "Section":
+        if found := list(self.conflicts()):
+            raise PydanticCustomError("conflict", "{found}", {"found": found})
+        return self
+
+
+class File(Section):
+    """A file of text: one segment a line, plain or gzip."""
+
+    path: Text
+    """Where it lies, from the folder that the command runs in."""
+    urls: list[Text] = []
+    """Where it can be fetched from; the first is named when the file is missing."""
+    sha256: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")] | None = None
+    """What it must hash to, in hexadecimal; checked before the file is used."""
+    member: Text | None = None
+    """The file to read inside a tar archive."""
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+TextFile = Annotated[File, BeforeValidator(_path_alone)]
+
+
+class Corpus(Section):
+    """Two aligned files: line n of one belongs to line n of the other."""
+
+    source: TextFile
+    """What the model reads: a path, or {path, urls, sha256, member}."""
+    target: TextFile
+    """What the model writes: a path, or {path, urls, sha256, member}."""
+
+
+class Data(Section):
+    """The text."""
+
+    source: Text = "source"
+    """The language or kind of text that the model reads, as people should see it named."""
+    target: Text = "target"
+    """The language or kind of text that the model writes."""
+    train: Annotated[list[Corpus], Field(min_length=1)]
+    """The corpora to learn from, one after the other."""
+    valid: Corpus
+    """The pairs that every choice is made on: early stopping, the best checkpoint."""
+    test: dict[Name, Corpus] = {}
+    """Any number of test sets, by name."""
+    max_length: Count = 256
+    """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
+    prepared: Text | None = None
+    """The folder for prepared data; data/prepared/<name> unless given."""
+
+
+class Tokenizer(Section):
+    """Text to pieces: a SentencePiece model trained on the training text."""
+
+    kind: Literal["unigram", "bpe", "char", "word"] = "unigram"
+    """How pieces are found: unigram (Kudo 2018), bpe (Sennrich et al. 2016), char or word."""
+    vocab_size: Annotated[int, Field(strict=True, ge=8)] = 8000
+    """Number of pieces, special ones and bytes included; an upper bound for char and word."""
+    shared: bool = True
+    """One vocabulary for both sides, or one a side."""
+    character_coverage: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.9995
+    """Share of the characters of the text that become pieces of their own."""
+    normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
+    """What SentencePiece does to characters first; nmt_nfkc also mends odd spaces and controls."""
+    byte_fallback: bool = True
+    """Spell what the pieces cannot as bytes (256 pieces), so that nothing is ever unknown."""
+    training_sentences: Count = 2_000_000
+    """At most so many lines, a random sample, are used to find the pieces."""
+
+
+class Transformer(Section):
+    """Encoder and decoder with attention alone (Vaswani et al. 2017)."""
+
+    kind: Literal["transformer"] = "transformer"
+    """The model: transformer, or lstm."""
+    dim: Count = 256
+    """Width of the model."""
+    ffn_dim: Count = 1024
+    """Inner width of the feed-forward layers."""
+    heads: Count = 4
+    """Attention heads; they share the width evenly."""
+    encoder_layers: Count = 3
+    """Number of encoder layers."""
+    decoder_layers: Count = 3
+    """Number of decoder layers."""
+    norm: Literal["pre", "post"] = "pre"
+    """Layer norm before each sub-layer (steadier), or after it, as first published."""
+    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
+    """How a position is told from another."""
+    share_embeddings: SHARED_EMBEDDINGS = "all"
+    """Same weights for source, target and output (all), target and output (target), or none."""
+    dropout: Share = 0.1
+    """Dropout of embeddings and of what each sub-layer adds."""
+    attention_dropout: Share = 0.0
+    """Dropout of the attention weights."""
+    activation_dropout: Share = 0.0
+    """Dropout inside the feed-forward layers."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.dim % self.heads:
+            yield "heads", f"{self.heads} heads cannot share a width of {self.dim} evenly"
+        if self.positions == "sinusoidal" and self.dim % 2:
+            yield "dim", f"sinusoidal positions need an even width, not {self.dim}"
+
+
+class Recurrent(Section):
+    """A recurrent encoder and decoder, with attention or without."""
+
+    kind: Literal["lstm"]
+    """The model: transformer, or lstm."""
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """The recurrent cell."""
+    dim: Count = 512
+    """Width of the decoder's state; a bidirectional encoder has half of it a side."""
+    embedding_dim: Count = 256
+    """Width of the embeddings, and of what the output layer sees."""
+    encoder_layers: Count = 1
+    """Number of encoder layers."""
+    decoder_layers: Count = 1
+    """Number of decoder layers."""
+    bidirectional: bool = True
+    """Whether the encoder reads from both ends."""
+    attention: Literal["additive", "dot", "general", "scaled_dot", "none"] = "additive"
+    """Additive (Bahdanau et al. 2015), dot or general (Luong et al. 2015), scaled_dot, or none."""
+    input_feeding: bool = True
+    """Whether the decoder reads its last attentional vector (Luong et al. 2015)."""
+    share_embeddings: SHARED_EMBEDDINGS = "all"
+    """Same weights for source, target and output (all), target and output (target), or none."""
+    dropout: Share = 0.2
+    """Dropout of embeddings, between layers, and before the output layer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_attention_nothing_to_feed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("attention") == "none":
+            return {"input_feeding": False, **values}
+        return values
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.bidirectional and self.dim % 2:
+            yield "dim", f"a bidirectional encoder has half of dim a side; {self.dim} is odd"
+        if self.attention == "none" and self.input_feeding:
+            yield "input_feeding", "there is nothing to feed without attention; set it to false"
+
+
+class Training(Section):
+    """How the model learns. Training ends with the first limit reached, or by patience."""
+
+    max_updates: Annotated[Count, FREE] = 20_000
+    """Limit of optimizer updates; cosine schedules end here."""
+    max_epochs: Annotated[Count | None, FREE] = None
+    """Limit of passes over the training pairs."""
+    max_minutes: Annotated[Positive | None, FREE] = None
+    """Limit of wall-clock minutes, validation included, over all resumed parts."""
+    batch_tokens: Count = 4096
+    """Padded positions of the longer side in a batch, `</s>` included."""
+    accumulate: Count = 1
+    """Batches whose gradients make one update."""
+    optimizer: Literal["adamw"] = "adamw"
+    """AdamW (Loshchilov and Hutter 2019)."""
+    learning_rate: Positive = 1.0e-3
+    """The highest learning rate, reached when the warm-up ends."""
+    betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.98]
+    """Decay of AdamW's averages of gradients and of their squares."""
+    weight_decay: PositiveOrZero = 0.01
+    """Decay of weight matrices; embeddings, biases and norms never decay."""
+    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    """What the learning rate does after the warm-up."""
+    warmup: CountOrZero = 1000
+    """Updates over which the learning rate rises from nothing."""
+    label_smoothing: Share = 0.1
+    """Share of the target probability spread evenly over the vocabulary."""
+    clip_norm: PositiveOrZero = 1.0
+    """Longest gradient, as a 2-norm; longer ones are scaled down to it. 0: never."""
+    validate_every: Count = 500
+    """Updates between validations, each of which saves a checkpoint."""
+    decode_every: Count = 1
+    """Validations between those that also translate; the others give perplexity alone."""
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["bleu", "ppl"]
+    """What to validate by; the first decides which checkpoint is best, and when to stop."""
+    patience: Count | None = 10
+    """Stop after so many validations without a better score; null: never."""
+    keep_best: CountOrZero = 5
+    """Best checkpoints to keep."""
+    keep_last: Count = 2
+    """Last checkpoints to keep."""
+    average: CountOrZero = 5
+    """Checkpoints to average into a last candidate for the best model; 0 or 1: none."""
+    average_of: Literal["best", "last"] = "best"
+    """Which checkpoints to average."""
+    log_every: Annotated[Count, FREE] = 50
+    """Updates between lines of the log."""
+    samples: Annotated[CountOrZero, FREE] = 2
+    """Validation sentences to show with their translations."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        kept = self.keep_best if self.average_of == "best" else self.keep_last
+        if self.average > max(kept, 1):
+            option = f"keep_{self.average_of}"
+            yield "average", f"cannot average {self.average} checkpoints of {option}: {kept}"
+        if self.schedule == "cosine" and self.warmup >= self.max_updates:
+            yield "warmup", f"must end before max_updates ({self.max_updates:,})"
+        if len(set(self.metrics)) < len(self.metrics):
+            yield "metrics", "names a metric twice"
+
+
+class Decoding(Section):
+    """How translations are searched for."""
+
+    beam: Annotated[Count, FREE] = 5
+    """Hypotheses kept at each step; 1 is greedy search. Validation is always greedy."""
+    length_penalty: Annotated[PositiveOrZero, FREE] = 1.0
+    """Alpha of ((5 + length) / 6) ** alpha, which divides a score (Wu et al. 2016)."""
+    max_length_ratio: Positive = 2.0
+    """A translation has at most so many pieces per source piece, and ten more."""
+    batch_tokens: Annotated[Count, FREE] = 4096
+    """Padded source positions times beam that are decoded together."""
+
+
+class Evaluation(Section):
+    """What `seq2seq evaluate` reports."""
+
+    metrics: Annotated[list[Metric], FREE, Field(min_length=1)] = [
+        "ppl",
+        "bleu",
+        "chrf",
+        "ter",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+    ]
+    """Scores of each test set."""
+
+
+class Config(Section):
+    """A whole experiment."""
+
+    name: Annotated[Name, FREE]
+    """What the run is called: it is kept in runs/<name>. The config's file name unless given."""
+    seed: CountOrZero = 1
+    """Where all randomness comes from."""
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], FREE] = "auto"
+    """Where to compute; auto takes a GPU when there is one."""
+    data: Data
+    tokenizer: Tokenizer = Tokenizer()
+    model: Annotated[Transformer | Recurrent, Field(discriminator="kind")] = Transformer()
+    training: Training = Training()
+    decoding: Decoding = Decoding()
+    evaluation: Evaluation = Evaluation()
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.model.share_embeddings == "all" and not self.tokenizer.shared:
+            yield (
+                "model.share_embeddings",
+                "all embeddings cannot be shared by two vocabularies; "
+                "set it to target, or tokenizer.shared to true",
+            )
+        if self.tokenizer.byte_fallback and self.tokenizer.vocab_size < 300:
+            yield (
+                "tokenizer.vocab_size",
+                f"{self.tokenizer.vocab_size} leaves no room beside 256 bytes; "
+                "raise it to 300 or more, or set tokenizer.byte_fallback to false",
+            )

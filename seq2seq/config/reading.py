@@ -1,0 +1,299 @@
+"""YAML to a config and back, with everything that is wrong said at once, by line.
+
+YAML is read as version 1.2 has it, in its core schema: 1e-4 is a number, 010 is ten, and only true
+and false are booleans, so that `target: no` is Norwegian.
+"""
+
+import codecs
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from seq2seq.config.documentation import Keys, dotted, explain, shown
+from seq2seq.config.options import FREE, Config, File, Section
+from seq2seq.errors import ConfigError
+
+TAG = "tag:yaml.org,2002:"
+Place = tuple[int, int, str]  # its order in a report: lines, overrides, nowhere; its name there
+NOWHERE: Place = (2, 0, "")
+MANY = 100_000  # values in a config; aliases of aliases multiply
+
+PLAIN: list[tuple[str, Callable[[str], Any]]] = [
+    (r"null|Null|NULL|~|", lambda text: None),
+    (r"true|True|TRUE|false|False|FALSE", lambda text: text.lower() == "true"),
+    (r"[-+]?[0-9]{1,400}", int),
+    (r"0o[0-7]{1,400}|0x[0-9a-fA-F]{1,400}", lambda text: int(text, 0)),
+    (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", float),
+    (r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", lambda text: float(text.replace(".", ""))),
+]
+
+# What PyYAML says, what that means, and whether the cause lies where the construct began.
+SYNTAX = [
+    (r"'\\t' that cannot start", "a tab stands where YAML wants spaces", False),
+    (r"mapping values are not", 'check the indentation, and put text with ": " in quotes', False),
+    (r"could not find expected ':'", 'a name and its value need ": " between them', True),
+    (r"expected <block end>", "this line does not go on from the lines above", False),
+    (r"unexpected end of stream", "a quotation mark opens here and never closes", True),
+    (r"expected ',' or", "a bracket opens here and does not close, or lacks a comma", True),
+    (r"undefined alias", "text that starts with * must be in quotes", False),
+    (r"character '(.)' that cannot start", r"text that starts with \1 must be in quotes", False),
+    (r"sequence entries are not", 'put each "- " in a line of its own', False),
+    (r"found another document", "--- starts a second document, but a config is one", False),
+]
+
+
+class Unreadable(Exception):  # noqa: N818 (it becomes a ConfigError)
+    """What keeps a text from being data, and in which line."""
+
+    def __init__(self, line: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file, changed by overrides such as training.max_updates=100.
+
+    Raises a ConfigError that names all problems at once.
+    """
+    path = Path(path)
+    document = Document()
+    try:
+        document.data = document.parse(_text(path)) or {}
+        if not isinstance(document.data, dict):
+            raise Unreadable(1, f"must be options such as `seed: 1`, not {shown(document.data)}")
+    except Unreadable as error:
+        raise ConfigError(f"{path} cannot be used:\n  line {error.line}: {error}") from None
+    for number, override in enumerate(overrides):
+        document.override(number, override)
+    try:
+        config = Config.model_validate({"name": _name(path), "data": {}, **document.data})
+    except ValidationError as error:
+        for keys, message in explain(error):
+            document.report(keys, message)
+    if document.problems:
+        lines = [text for _, text in sorted(document.problems)]
+        message = "\n  ".join([f"{path} cannot be used:", *lines])
+        raise ConfigError(message.encode(errors="backslashreplace").decode())
+    return config
+
+
+def dump(config: Config) -> str:
+    """The config as YAML, every option written out; loading it gives an equal config."""
+    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**9)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """What keeps a run from going on with a new config: each option that changes its results."""
+    before, now = dict(_given(old)), dict(_given(new))
+    if new.training.schedule == "cosine":
+        before["training", "max_updates"] = old.training.max_updates
+        now["training", "max_updates"] = new.training.max_updates
+    differing = [keys for keys in {**before, **now} if before.get(keys) != now.get(keys)]
+    if ("model", "kind") in differing:
+        differing = [keys for keys in differing if keys[0] != "model" or keys[1] == "kind"]
+    return [
+        f"{dotted(keys)}: {shown(before.get(keys))} before, {shown(now.get(keys))} now"
+        for keys in differing
+    ]
+
+
+def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every option that changes results and is not empty."""
+    if isinstance(value, Section):
+        for name, field in type(value).model_fields.items():
+            if FREE not in field.metadata:
+                yield from _given(getattr(value, name), (*keys, name))
+    elif isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _given(entry, (*keys, name))
+    elif isinstance(value, list) and isinstance(next(iter(value), None), Section):
+        for number, entry in enumerate(value):
+            yield from _given(entry, (*keys, number))
+    elif value not in (None, []):
+        yield keys, value
+
+
+def _text(path: Path) -> str:
+    """The text of a config file."""
+    try:
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+        return content.decode()
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing{_similar(path)}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; name a file in it") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Unreadable(line, "is not UTF-8; save the file in that encoding") from None
+
+
+def _similar(path: Path) -> str:
+    files = [file for folder in (path.parent, Path("configs")) for file in folder.glob("*.y*ml")]
+    close = difflib.get_close_matches(path.stem, [file.stem for file in files], n=1)
+    meant = next((file for file in files if file.stem in close), None)
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "run"
+
+
+class Document:
+    """The data of a YAML text, where each value was given, and what is wrong with it."""
+
+    def __init__(self) -> None:
+        self.data: Any = {}
+        self.places: dict[Keys, Place] = {}
+        self.problems: list[tuple[Place, str]] = []
+        self.values = 0
+
+    def report(self, keys: Keys, message: str, place: Place | None = None) -> None:
+        """Adds a problem; unless given, its place is that of the value, or of what lacks it."""
+        given = (keys[:end] for end in range(len(keys), 0, -1) if keys[:end] in self.places)
+        place = place or self.places.get(next(given, ()), NOWHERE)
+        self.problems.append((place, place[2] + ": ".join([dotted(keys), message][not keys :])))
+
+    def override(self, number: int, text: str) -> None:
+        """Sets an option as in training.max_updates=100."""
+        name, equals, value = text.partition("=")
+        parts, place = name.split("."), (1, number, "--set ")
+        if not equals or not all(parts):
+            form = "section.option=value, such as training.max_updates=100"
+            self.report((text,), f"must have the form {form}", place)
+            return
+        holder: Any = [self.data]
+        key: str | int = 0
+        keys: Keys = ()
+        try:
+            for part in parts:
+                if holder[key] is None:
+                    holder[key] = {}
+                holder = holder[key]
+                key = _room(holder, part)
+                keys = (*keys, key)
+                self.places.setdefault(keys, place)
+            self.places = {k: v for k, v in self.places.items() if k[: len(keys)] != keys}
+            holder[key] = self.parse(value, keys, place)
+        except Unreadable as error:
+            self.report((name,), str(error), place)
+
+    def parse(self, text: str, keys: Keys = (), place: Place | None = None) -> Any:
+        """The data of a YAML text; its place is each value's line, unless given."""
+        try:
+            node = yaml.compose(text, Loader)
+            return None if node is None else self._value(node, keys, place)
+        except yaml.MarkedYAMLError as error:
+            raise _in_words(error) from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            found = ascii(text[error.position])
+            raise Unreadable(line, f"has a control character, {found}; remove it") from None
+        except RecursionError:
+            raise Unreadable(1, "is nested too deeply; does an alias contain itself?") from None
+
+    def _value(self, node: yaml.Node, keys: Keys, place: Place | None) -> Any:
+        here = place or _line(node)
+        self.places.setdefault(keys, here)
+        self.values += 1
+        if self.values > MANY:
+            raise Unreadable(here[1], f"has more than {MANY:,} values, aliases counted")
+        if node.tag.removeprefix(TAG) not in ("map", "seq", "str"):
+            tag = node.tag.replace(TAG, "!!")
+            self.report(keys, f"cannot have a tag ({tag}); put text that starts with ! in quotes")
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, keys, place)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._value(item, (*keys, i), place) for i, item in enumerate(node.value)]
+        return _scalar(cast(yaml.ScalarNode, node))
+
+    def _mapping(self, node: yaml.MappingNode, keys: Keys, place: Place | None) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            here = place or _line(key_node)
+            key: Any = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else []
+            inner = (*keys, key)
+            if not isinstance(key, str):
+                self.report(keys, f"a name must be text; put {shown(key)} in quotes", here)
+            elif key in mapping:
+                first = self.places[inner][1]
+                self.report(inner, f"is given twice, first in line {first}", here)
+            else:
+                self.places[inner] = here
+                mapping[key] = self._value(value_node, inner, place)
+        return mapping
+
+
+def _line(node: yaml.Node) -> Place:
+    number = node.start_mark.line + 1
+    return 0, number, f"line {number}: "
+
+
+def _scalar(node: yaml.ScalarNode) -> Any:
+    if node.style is None:
+        for pattern, value in PLAIN:
+            if re.fullmatch(pattern, node.value):
+                return value(node.value)
+    return node.value
+
+
+def _room(holder: Any, part: str) -> str | int:
+    """The key of a part of an option's name, with an entry made for it where there is none."""
+    if isinstance(holder, dict):
+        holder.setdefault(part, None)
+        return part
+    if isinstance(holder, list) and part.isdecimal() and int(part) <= len(holder):
+        holder.extend([None] * (int(part) == len(holder)))
+        return int(part)
+    raise Unreadable(0, f"cannot be set, because {shown(holder)} has no {part}")
+
+
+def _in_words(error: yaml.MarkedYAMLError) -> Unreadable:
+    said, mark = str(error.problem), error.problem_mark or error.context_mark
+    for pattern, words, began in SYNTAX:
+        if found := re.search(pattern, said):
+            said = found.expand(words)
+            mark = error.context_mark if began else mark
+            break
+    return Unreadable(mark.line + 1 if mark else 1, f"is not valid YAML: {said}")
+
+
+class Loader(yaml.SafeLoader):
+    """Leaves it to `PLAIN` what text without quotes means."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as PyYAML has it)
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes text that any version of YAML would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    means_more = any(re.fullmatch(pattern, text) for pattern, _ in PLAIN)
+    return dumper.represent_scalar(f"{TAG}str", text, style="'" if means_more else None)
+
+
+def _list_node(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+    short = len(str(items)) <= 80 and not any(isinstance(item, Section) for item in items)
+    return dumper.represent_sequence(f"{TAG}seq", items, flow_style=short)
+
+
+def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
+    if isinstance(section, File) and section == File(path=section.path):
+        return dumper.represent_data(section.path)
+    options = {name: getattr(section, name) for name in type(section).model_fields}
+    return dumper.represent_mapping(f"{TAG}map", options)
+
+
+Dumper.add_representer(str, _text_node)
+Dumper.add_representer(list, _list_node)
+Dumper.add_multi_representer(Section, _section_node)

@@ -1,0 +1,129 @@
+"""Token ids on disk, memory-mapped: a set of any size opens at once.
+
+A store is a folder with two NumPy arrays a side: the ids of all segments one after the other, and
+where each segment begins (one entry more than there are segments). Special ids are not stored.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+SIDES = ("source", "target")
+
+
+class Side(NamedTuple):
+    """One side of all pairs: segment n is ids[offsets[n] : offsets[n + 1]]."""
+
+    ids: np.ndarray
+    offsets: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Pieces of each segment."""
+        return np.diff(self.offsets)
+
+
+class Store(NamedTuple):
+    """Pairs of segments as token ids."""
+
+    source: Side
+    target: Side
+
+    def __len__(self) -> int:
+        return len(self.source.offsets) - 1
+
+    @classmethod
+    def open(cls, folder: Path) -> "Store":
+        """Maps what a StoreWriter wrote."""
+        return cls(
+            *(
+                Side(*(np.load(folder / f"{side}.{part}.npy", mmap_mode="r") for part in PARTS))
+                for side in SIDES
+            )
+        )
+
+    @classmethod
+    def of(cls, sources: Iterable[list[int]], targets: Iterable[list[int]]) -> "Store":
+        """A store in memory."""
+        return cls(_side(list(sources)), _side(list(targets)))
+
+
+PARTS = Side._fields
+
+
+def _side(segments: list[list[int]]) -> Side:
+    offsets = np.cumsum([0, *map(len, segments)], dtype=np.int64)
+    return Side(np.array([token for segment in segments for token in segment], np.int64), offsets)
+
+
+class StoreWriter:
+    """Writes a store into a folder, a piece at a time; complete when the `with` block ends."""
+
+    def __init__(self, folder: Path, vocab_sizes: tuple[int, int]) -> None:
+        self._writers = [
+            {
+                "ids": ArrayWriter(folder / f"{side}.ids.npy", smallest_type(vocab)),
+                "offsets": ArrayWriter(folder / f"{side}.offsets.npy", np.dtype(np.int64)),
+            }
+            for side, vocab in zip(SIDES, vocab_sizes, strict=True)
+        ]
+        for writers in self._writers:
+            writers["offsets"].append([0])
+
+    def append(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+        """Writes some pairs behind the others."""
+        for writers, segments in zip(self._writers, (sources, targets), strict=True):
+            start = writers["ids"].length
+            writers["ids"].append([token for segment in segments for token in segment])
+            writers["offsets"].append(start + np.cumsum([len(segment) for segment in segments]))
+
+    def __enter__(self) -> "StoreWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for writers in self._writers:
+            for writer in writers.values():
+                writer.close()
+
+
+class ArrayWriter:
+    """A one-dimensional .npy file that grows."""
+
+    def __init__(self, path: Path, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.length = 0
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by `close`)
+        self._write_header()
+
+    def append(self, values: np.ndarray | list[int]) -> None:
+        """Writes values behind the others."""
+        array = np.asarray(values, self.dtype)
+        self._file.write(array.tobytes())
+        self.length += len(array)
+
+    def close(self) -> None:
+        """Writes the length where it belongs, in the room that NumPy's header leaves for it."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self.dtype),
+            "fortran_order": False,
+            "shape": (self.length,),
+        }
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def smallest_type(vocab_size: int) -> np.dtype:
+    """The smallest unsigned type that holds every id."""
+    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)

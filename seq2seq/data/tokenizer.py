@@ -1,0 +1,138 @@
+"""Text to pieces and back: SentencePiece, and the special ids.
+
+Special ids never come from text: a line that says `</s>` is five characters like any others.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from seq2seq.config import Tokenizer as Options
+from seq2seq.errors import UserError
+from seq2seq.files import fingerprint
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+
+SHARED_FILE = "tokenizer.model"
+SIDE_FILES = ("tokenizer.source.model", "tokenizer.target.model")
+
+SPACE_MARK = "\u2581"
+LINE_ENDS = re.compile("[\n\r]")
+LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """A SentencePiece model: lines to ids without special ones, and ids to lines."""
+
+    def __init__(self, model: bytes) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self.model = model
+        self._processor: SentencePieceProcessor = SentencePieceProcessor(model_proto=model)
+
+    def __len__(self) -> int:
+        return self._processor.vocab_size()
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """The ids of each line; lone surrogates, which are not text, count as U+FFFD."""
+        return self._processor.encode([LONE_SURROGATES.sub("\ufffd", line) for line in lines])
+
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """The line of each sequence of ids, always a single one."""
+        lines = self._processor.decode([list(map(int, sequence)) for sequence in ids])
+        return [_as_text(LINE_ENDS.sub(" ", line)) for line in lines]
+
+    def normalize(self, line: str) -> str:
+        """The line as `decode` gives it back after `encode`."""
+        return _as_text(self._processor.normalize(LONE_SURROGATES.sub("\ufffd", line)))
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The pieces themselves, for people to look at."""
+        return [self._processor.id_to_piece(int(token)) for token in ids]
+
+
+class Tokenizers(NamedTuple):
+    """The tokenizers of both sides; one and the same if they share a vocabulary."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    @classmethod
+    def read(cls, folder: Path, *, shared: bool) -> "Tokenizers":
+        """Reads what `files` gave."""
+        if shared:
+            return cls(*[Tokenizer((folder / SHARED_FILE).read_bytes())] * 2)
+        return cls(*(Tokenizer((folder / name).read_bytes()) for name in SIDE_FILES))
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Names and contents of the files that keep them."""
+        if self.source is self.target:
+            return {SHARED_FILE: self.source.model}
+        return dict(zip(SIDE_FILES, (self.source.model, self.target.model), strict=True))
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells these tokenizers from others."""
+        return fingerprint(
+            [hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in self]
+        )
+
+
+def train_tokenizer(lines: Iterable[str], options: Options, seed: int) -> Tokenizer:
+    """Finds the pieces of some text.
+
+    Raises a UserError if the text is too small for so many pieces.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.set_random_generator_seed(seed)
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=(LONE_SURROGATES.sub("\ufffd", line) for line in lines),
+            model_writer=model,
+            model_type=options.kind,
+            vocab_size=options.vocab_size,
+            # there are as many characters and words as there are
+            hard_vocab_limit=options.kind in ("unigram", "bpe"),
+            character_coverage=options.character_coverage,
+            normalization_rule_name=options.normalization,
+            byte_fallback=options.byte_fallback,
+            input_sentence_size=options.training_sentences,
+            shuffle_input_sentence=True,
+            max_sentence_length=1 << 16,
+            pad_id=PAD,
+            unk_id=UNK,
+            bos_id=BOS,
+            eos_id=EOS,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise UserError(_explain(str(error), options)) from None
+    return Tokenizer(model.getvalue())
+
+
+def _as_text(line: str) -> str:
+    """A line without the mark that SentencePiece puts for spaces (bytes may have spelt it)."""
+    return line.replace(SPACE_MARK, " ").removeprefix(" ")
+
+
+def _explain(message: str, options: Options) -> str:
+    size = f"tokenizer.vocab_size: {options.vocab_size:,}"
+    if limit := re.search(r"value <= (\d+)", message):
+        return f"{size} pieces are more than the text has; it allows at most {int(limit[1]):,}"
+    if least := re.search(r"smaller than required_chars\D*(\d+) vs (\d+)", message):
+        return (
+            f"{size} pieces are fewer than the characters of the text; it needs {int(least[2]):,}, "
+            "or a lower tokenizer.character_coverage"
+        )
+    if "sentences_.empty()" in message:
+        return "the training text has nothing but empty lines"
+    return f"the training text gives no {options.kind} vocabulary: {message.strip()}"

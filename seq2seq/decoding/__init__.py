@@ -1,0 +1,1 @@
+"""From a model and lines of text to lines of text."""

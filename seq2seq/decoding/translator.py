@@ -1,0 +1,97 @@
+"""Lines to ids to search to lines, in order.
+
+Lines of similar length are decoded together; what is beside a line never changes its translation.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+
+from seq2seq.config import Decoding
+from seq2seq.data.batches import rectangle
+from seq2seq.data.store import Store
+from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.decoding.search import search
+from seq2seq.models import Seq2Seq
+
+SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
+
+
+class Translator:
+    """A model that takes text and gives text."""
+
+    def __init__(
+        self,
+        model: Seq2Seq,
+        tokenizers: Tokenizers,
+        options: Decoding,
+        *,
+        max_length: int,
+        warn: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        """`warn` is told of lines that had to be cut to `max_length` pieces."""
+        self.model = model
+        self.tokenizers = tokenizers
+        self.options = options
+        self.max_length = max_length
+        self.warn = warn
+        self.device = next(model.parameters()).device
+
+    def translate(self, lines: Sequence[str], first_number: int = 1) -> list[str]:
+        """The translation of each line; an empty one of an empty one.
+
+        `first_number` is the number of the first line, for warnings.
+        """
+        sources = self.tokenizers.source.encode(lines)
+        for number, source in enumerate(sources, start=first_number):
+            if len(source) > self.max_length:
+                self.warn(
+                    f"line {number:,} has {len(source):,} pieces; only the first "
+                    f"{self.max_length:,} are translated (data.max_length)"
+                )
+        sources = [source[: self.max_length] for source in sources]
+        targets: list[list[int]] = [[] for _ in sources]
+        filled = [number for number, source in enumerate(sources) if source]
+        for batch in self._batches(sources, filled):
+            for number, tokens in zip(batch, self._search(sources, batch), strict=True):
+                targets[number] = tokens
+        return self.tokenizers.target.decode(targets)
+
+    def stream(self, lines: Iterable[str], buffer: int) -> Iterator[str]:
+        """The translation of each line, as soon as `buffer` lines are read and done."""
+        iterator = iter(lines)
+        number = 1
+        while some := list(islice(iterator, buffer)):
+            yield from self.translate(some, number)
+            number += len(some)
+
+    def _batches(self, sources: list[list[int]], numbers: list[int]) -> Iterator[list[int]]:
+        """The lines to decode together, longest first: if memory is short, that shows at once."""
+        numbers = sorted(numbers, key=lambda number: -len(sources[number]))
+        while numbers:
+            positions = (len(sources[numbers[0]]) + 1) * self.options.beam
+            size = max(1, self.options.batch_tokens // positions)
+            yield numbers[:size]
+            numbers = numbers[size:]
+
+    def _search(self, sources: list[list[int]], batch: list[int]) -> list[list[int]]:
+        some = [sources[number] for number in batch]
+        ids = rectangle(Store.of(some, some).source, np.arange(len(some)))
+        ratio = self.options.max_length_ratio
+        limits = [min(int(ratio * len(one)) + SPARE_LENGTH, self.max_length) for one in some]
+        training = self.model.training
+        self.model.eval()
+        with torch.inference_mode():
+            encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
+            found = search(
+                self.model.step,
+                self.model.start(encoded),
+                encoded,
+                beam=self.options.beam,
+                max_lengths=torch.tensor(limits, device=self.device),
+                length_penalty=self.options.length_penalty,
+            )
+        self.model.train(training)
+        return [hypotheses[0].tokens for hypotheses in found]

@@ -1,0 +1,21 @@
+"""What a user can mend, printed as one message without a traceback."""
+
+
+class UserError(Exception):
+    """Something a user can mend: the message says where, what, and what to do. Exit code 1."""
+
+    exit_code = 1
+
+
+class ConfigError(UserError):
+    """A command line or a config that cannot be used. Exit code 2."""
+
+    exit_code = 2
+
+
+class Stopped(Exception):  # noqa: N818 (nothing went wrong)
+    """A signal asked to stop, and everything has been saved. Exit code 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,140 @@
+"""Files and folders that are complete or absent, never half; hashes and locks.
+
+Durable means: written beside its place, flushed to disk, then renamed. A reader sees the old file
+or the new one, whenever the power fails.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from seq2seq.errors import UserError
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Replaces a file durably."""
+    partial = path.with_name(f"{path.name}.partial")
+    data = content.encode() if isinstance(content, str) else content
+    with open(partial, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file durably."""
+    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its place, instead of what was there, when it is complete."""
+    partial = path.with_name(f"{path.name}.partial")
+    remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for file in partial.iterdir():
+            with open(file, "rb") as opened:
+                os.fsync(opened.fileno())
+        sync_folder(partial)
+    except BaseException:
+        remove(partial)
+        raise
+    if path.exists():
+        old = path.with_name(f"{path.name}.old")
+        remove(old)
+        os.rename(path, old)
+        os.rename(partial, path)
+        remove(old)
+    else:
+        os.rename(partial, path)
+    sync_folder(path.parent)
+
+
+def recover_folder(path: Path) -> None:
+    """Puts the old folder back if a replacement was killed between its two renames."""
+    old = path.with_name(f"{path.name}.old")
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+
+
+def remove(path: Path) -> None:
+    """Removes a folder of ours and all that is in it, if it is there."""
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """The SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: Path) -> None:
+    """Records size and hash of each file in a folder, so that damage shows."""
+    files = {
+        file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in sorted(folder.iterdir())
+        if file.name != MANIFEST
+    }
+    write_json(folder / MANIFEST, files)
+
+
+def check_manifest(folder: Path, remedy: str) -> None:
+    """Raises a UserError that names every file that is missing or altered."""
+    try:
+        recorded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        problems = []
+        for name, entry in recorded.items():
+            file = folder / name
+            if not file.is_file():
+                problems.append(f"{name} is missing")
+            elif file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
+                problems.append(f"{name} has been altered")
+    except FileNotFoundError:
+        problems = [f"{MANIFEST} is missing"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        problems = [f"{MANIFEST} has been altered"]
+    if problems:
+        raise UserError(f"{folder} cannot be used: {', '.join(problems)}; {remedy}")
+
+
+@contextmanager
+def lock(path: Path, busy: str) -> Iterator[None]:
+    """Holds a lock file for this process alone; raises UserError(busy) if another one has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(busy) from None
+        yield

@@ -1,0 +1,91 @@
+"""Attention, written once for every place that needs it.
+
+Shapes: B sentences, T queries, S keys, H heads, D width of a head; the model's width is H * D.
+
+What attention looks at (`Memory`) is computed apart from the attending: once per source sentence
+for cross-attention, once per new token for self-attention. So cached and uncached decoding are one
+path.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Memory(NamedTuple):
+    """What queries look at: keys and values, each (B, H, S, D)."""
+
+    keys: Tensor
+    values: Tensor
+
+    def followed_by(self, later: "Memory") -> "Memory":
+        """This memory with later positions behind it."""
+        return Memory(
+            torch.cat([self.keys, later.keys], dim=2), torch.cat([self.values, later.values], dim=2)
+        )
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention with several heads (Vaswani et al. 2017, section 3.2)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(dim, dim)
+        self.memory = nn.Linear(dim, 2 * dim)  # keys and values in one product
+        self.output = nn.Linear(dim, dim)
+        self.keep_weights = False
+        self.weights: Tensor | None = None  # (rows of x, H, T, S) of the last call, if kept
+        for part in (self.query.weight, *self.memory.weight.chunk(2), self.output.weight):
+            nn.init.xavier_uniform_(part)
+        for linear in (self.query, self.memory, self.output):
+            nn.init.zeros_(linear.bias)
+
+    def project_memory(self, x: Tensor) -> Memory:
+        """Keys and values of positions (B, S, H * D)."""
+        keys, values = self.memory(x).chunk(2, dim=-1)
+        return Memory(self._split(keys), self._split(values))
+
+    def forward(
+        self, x: Tensor, memory: Memory, *, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """What each query of x (B, T, H * D) finds in the memory of its sentence.
+
+        The first axis of x may be a multiple of B (hypotheses of one sentence side by side, one
+        query each): they become queries of one sentence, so its memory is never copied.
+        `mask` (B, S) is true where there is something to see; `causal` hides later positions.
+        """
+        sentences = memory.keys.shape[0]
+        queries = self._split(self.query(x).view(sentences, -1, x.shape[-1]))  # (B, H, T, D)
+        seen = None if mask is None else mask[:, None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        if self.keep_weights:
+            found, weights = self._attend_visibly(queries, memory, seen, causal)
+            # one row for each row of x again: (B, H, K * T, S) to (B * K, H, T, S)
+            by_row = weights.transpose(1, 2).reshape(*x.shape[:2], self.heads, -1)
+            self.weights = by_row.transpose(1, 2).detach()
+        else:
+            found = functional.scaled_dot_product_attention(
+                queries, *memory, attn_mask=seen, dropout_p=dropout, is_causal=causal
+            )
+        return self.output(found.transpose(1, 2).reshape(x.shape))
+
+    def _attend_visibly(
+        self, queries: Tensor, memory: Memory, seen: Tensor | None, causal: bool
+    ) -> tuple[Tensor, Tensor]:
+        scores = queries @ memory.keys.transpose(2, 3) / queries.shape[-1] ** 0.5  # (B, H, T, S)
+        if seen is not None:
+            scores = scores.masked_fill(~seen, float("-inf"))
+        if causal:
+            future = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(future, float("-inf"))
+        weights = scores.softmax(dim=-1)
+        dropped = functional.dropout(weights, self.dropout, self.training)
+        return dropped @ memory.values, weights
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, dim = x.shape
+        return x.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)

@@ -1,0 +1,88 @@
+"""What training and decoding ask of any model.
+
+Shapes: B sentences, N hypotheses (a multiple of B, those of one sentence side by side), S source
+positions, T target positions, D width of what the output layer sees, V target vocabulary.
+
+Two dictionaries of tensors travel between a model and its callers, who may select rows of them but
+need not know what is inside: `Encoded`, the first axis of which is sentences, and `State`, the
+first axis of which is hypotheses. Nothing of a sentence is copied for each of its hypotheses.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from seq2seq.data.tokenizer import PAD
+
+Encoded = dict[str, Tensor]
+State = dict[str, Tensor]
+
+
+def select(tensors: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """The given rows (N,) of every tensor, in the given order."""
+    return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
+
+
+class Seq2Seq(nn.Module, ABC):
+    """An encoder and a decoder. `step` repeated equals `decode` on the whole target."""
+
+    def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
+        """Hidden states (B, T, D) that predict what follows each position of `target_in` (B, T)."""
+        return self.decode(target_in, self.encode(source))
+
+    @abstractmethod
+    def encode(self, source: Tensor) -> Encoded:
+        """All that decoding needs to know of source ids (B, S), padded on the right."""
+
+    @abstractmethod
+    def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
+        """Hidden states (B, T, D) with the true prefixes `target_in` (B, T): teacher forcing."""
+
+    @property
+    @abstractmethod
+    def output_weight(self) -> Tensor:
+        """The output projection (V, D), apart from the rest, so that a loss may take it in parts."""
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits (..., V) of hidden states (..., D)."""
+        return nn.functional.linear(hidden, self.output_weight)
+
+    @abstractmethod
+    def start(self, encoded: Encoded) -> State:
+        """The state of one hypothesis a sentence, before its first token."""
+
+    @abstractmethod
+    def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+        """Logits (N, V) of what follows `last_tokens` (N,), and the state after them."""
+
+    @abstractmethod
+    def keep_attention(self, keep: bool = True) -> None:
+        """From now on, keep the weights of each call (or not); costs nothing when off."""
+
+    @property
+    @abstractmethod
+    def attention(self) -> Tensor | None:
+        """Weights of the decoder's last call, (B or N, layers, heads, T, S), if they were kept."""
+
+
+class Embeddings(nn.Module):
+    """Source, target and output embeddings: one table (share: all), two (target) or three (none).
+
+    Sharing all three is due to Vaswani et al. (2017), target and output to Press and Wolf (2017).
+    """
+
+    def __init__(self, source_vocab: int, target_vocab: int, dim: int, share: str) -> None:
+        super().__init__()
+        self.source = table(source_vocab, dim)
+        self.target = self.source if share == "all" else table(target_vocab, dim)
+        self.output = self.target if share in ("all", "target") else table(target_vocab, dim)
+
+
+def table(vocab: int, dim: int) -> nn.Embedding:
+    """Rows of unit length on average, padding zero."""
+    embedding = nn.Embedding(vocab, dim, padding_idx=PAD)
+    nn.init.normal_(embedding.weight, std=dim**-0.5)
+    with torch.no_grad():
+        embedding.weight[PAD].zero_()
+    return embedding

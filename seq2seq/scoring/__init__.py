@@ -1,0 +1,1 @@
+"""Scores of translations against references, each with the signature that says how it was made."""

@@ -1,0 +1,108 @@
+"""The metrics: functions from hypotheses and references to a score with its signature.
+
+BLEU, chrF and TER are sacreBLEU's (Post 2018, https://aclanthology.org/W18-6319). They are given
+detokenised text exactly as it is, which is what their signatures promise. ROUGE (Lin 2004,
+https://aclanthology.org/W04-1013) is the rouge-score library's, on Unicode words: the library's own
+tokenizer keeps only a-z and 0-9, which erases most scripts.
+
+The libraries are imported where they are used: rouge-score brings NLTK, a quarter of a second.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+from seq2seq.errors import UserError
+
+# Scripts without spaces between words. Extensions (scx) count the long-vowel sign among the kana.
+UNSPACED = "".join(
+    rf"\p{{scx={script}}}"
+    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
+)
+WORD = (
+    rf"(?V1)[[\pL\pN]&&[{UNSPACED}]]\pM*"
+    rf"|[[\pL\pN]--[{UNSPACED}]][[\pL\pM\pN]--[{UNSPACED}]]*"
+)
+
+
+class Score(NamedTuple):
+    """How good a set of hypotheses is, by one metric."""
+
+    name: str
+    """The metric as a table shows it, such as BLEU or ROUGE-L."""
+    score: float
+    """From 0 to 100; TER has no upper end."""
+    signature: str
+    """What has to agree before two scores can be compared, in sacreBLEU's style."""
+
+
+def score(
+    names: Sequence[str], hypotheses: Sequence[str], references: Sequence[Sequence[str]]
+) -> dict[str, Score]:
+    """The scores of `hypotheses` by each of the named `METRICS`.
+
+    `references` holds one or more sets of references, each as long as `hypotheses`. A `UserError`
+    says where a set is not, or that there is nothing to score.
+    """
+    for reference in references:
+        if len(reference) != len(hypotheses):
+            raise UserError(
+                f"hypotheses and references differ in number, {len(hypotheses):,} and "
+                f"{len(reference):,}: line n of one must belong to line n of the other"
+            )
+    if not hypotheses:
+        raise UserError("there is nothing to score: hypotheses and references have 0 lines")
+    return {name: METRICS[name](hypotheses, references) for name in names}
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased words of a text in any script.
+
+    A word is a run of letters, digits and the marks on them; in a script without spaces between
+    words, each character with its marks is one.
+    """
+    import regex  # type: ignore[import-untyped]  # knows scripts and marks, unlike re
+
+    return regex.findall(WORD, text.lower())
+
+
+def by_sacrebleu(
+    kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
+) -> Score:
+    """The score of the whole corpus by sacreBLEU's metric of that name."""
+    from sacrebleu.metrics import METRICS as KINDS
+
+    metric = KINDS[kind](**options)
+    result = metric.corpus_score(hypotheses, references)
+    return Score(result.name, result.score, metric.get_signature().format())
+
+
+def by_rouge(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    """The mean ROUGE F1 of the sentences, each against the reference that suits it best.
+
+    What has no n-grams scores 0: one word, even the right one, has no ROUGE-2.
+    """
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer([kind], tokenizer=SimpleNamespace(tokenize=words))
+    sentences = zip(hypotheses, zip(*references, strict=True), strict=True)
+    best = [scorer.score_multi(choices, text)[kind].fmeasure for text, choices in sentences]
+    signature = (
+        f"nrefs:{len(references)}|refs:best-f1|case:lc|tok:unicode|stem:no|avg:sentence-f1"
+        f"|version:rouge-score-{version('rouge-score')}"
+    )
+    return Score(kind.replace("rouge", "ROUGE-"), 100 * fmean(best), signature)
+
+
+METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], Score]] = {
+    # force: sacreBLEU would otherwise log a warning where text looks tokenized.
+    "bleu": partial(by_sacrebleu, "BLEU", tokenize="13a", force=True),
+    "chrf": partial(by_sacrebleu, "CHRF"),
+    "ter": partial(by_sacrebleu, "TER"),
+    "rouge1": partial(by_rouge, "rouge1"),
+    "rouge2": partial(by_rouge, "rouge2"),
+    "rougeL": partial(by_rouge, "rougeL"),
+}

@@ -1,0 +1,210 @@
+"""All that a run is: its folder, its checkpoints, and how it goes on where it was.
+
+    runs/<name>/
+        config.yaml               every option, defaults written out
+        metrics.jsonl             one JSON object a line
+        checkpoints/step-00002000/  weights, optimizer, random state, progress, manifest
+        best/                     the model folder
+        finished.json             how it ended
+
+A checkpoint is complete or absent, never half; none of its files can run code.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seq2seq.config import Training
+from seq2seq.config.options import LOWER_IS_BETTER
+from seq2seq.errors import UserError
+from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
+from seq2seq.models import Seq2Seq
+from seq2seq.models.folder import set_weights, weights_of
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is."""
+
+    update: int = 0  # updates done
+    epoch: int = 0  # epochs done
+    position: int = 0  # updates done in this epoch
+    seconds: float = 0.0  # spent training and validating, over all parts of the run
+    worse: int = 0  # judged validations since the best one
+    scores: dict[str, float] = field(default_factory=dict)  # of the judging metric, by update
+
+    def after_update(self, updates_an_epoch: int, seconds: float) -> "Progress":
+        """After one more update."""
+        over = self.position + 1 == updates_an_epoch
+        return replace(
+            self,
+            update=self.update + 1,
+            epoch=self.epoch + over,
+            position=0 if over else self.position + 1,
+            seconds=seconds,
+        )
+
+    def judged(self, score: float | None, metric: str) -> "Progress":
+        """After a validation; `score` is None when it did not tell of the judging metric."""
+        if score is None:
+            return self
+        better = not self.scores or self.rank(score, metric) > max(
+            self.rank(other, metric) for other in self.scores.values()
+        )
+        return replace(
+            self,
+            scores={**self.scores, str(self.update): score},
+            worse=0 if better else self.worse + 1,
+        )
+
+    @staticmethod
+    def rank(score: float, metric: str) -> float:
+        """A number that is larger for a better score."""
+        return -score if metric in LOWER_IS_BETTER else score
+
+    def best(self, count: int, metric: str) -> list[int]:
+        """The updates with the best scores, best first; of equals, the earliest."""
+        ranked = sorted(
+            self.scores, key=lambda update: (-self.rank(self.scores[update], metric), int(update))
+        )
+        return [int(update) for update in ranked[:count]]
+
+    def limit(self, config: Training) -> str | None:
+        """Why training is over, if it is."""
+        if self.update >= config.max_updates:
+            return f"{self.update:,} updates done (training.max_updates)"
+        if config.max_epochs and self.epoch >= config.max_epochs:
+            return f"{self.epoch} epochs done (training.max_epochs)"
+        if config.max_minutes and self.seconds >= 60 * config.max_minutes:
+            return f"{self.seconds / 60:.1f} minutes spent (training.max_minutes)"
+        if config.patience and self.worse >= config.patience:
+            return (
+                f"{self.worse} validations without a better {config.metrics[0]} (training.patience)"
+            )
+        return None
+
+    def share_done(self, config: Training, updates_an_epoch: int) -> float:
+        """How much of the training is done, by the limit that is nearest."""
+        shares = [self.update / config.max_updates]
+        if config.max_epochs:
+            shares.append((self.epoch + self.position / updates_an_epoch) / config.max_epochs)
+        if config.max_minutes:
+            shares.append(self.seconds / (60 * config.max_minutes))
+        return min(1.0, max(shares))
+
+
+class Checkpoints:
+    """The checkpoints of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, update: int) -> Path:
+        """Where the checkpoint after an update lies."""
+        return self.folder / f"step-{update:08d}"
+
+    def updates(self) -> list[int]:
+        """The updates after which there is a checkpoint, in order."""
+        found = self.folder.glob("step-????????")
+        return sorted(int(path.name.removeprefix("step-")) for path in found)
+
+    def save(self, model: Seq2Seq, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+        """Writes a checkpoint."""
+        from safetensors.torch import save
+
+        with new_folder(self.path(progress.update)) as partial:
+            (partial / "model.safetensors").write_bytes(save(weights_of(model)))
+            (partial / "optimizer.safetensors").write_bytes(save(moments_of(model, optimizer)))
+            (partial / "random.safetensors").write_bytes(save(random_state()))
+            state = {"progress": asdict(progress), "threads": torch.get_num_threads()}
+            write_json(partial / "state.json", state)
+            write_manifest(partial)
+
+    def load(
+        self, update: int, model: Seq2Seq, optimizer: torch.optim.Optimizer
+    ) -> tuple[Progress, int]:
+        """Restores model, optimizer and random numbers; progress and the number of threads."""
+        from safetensors.torch import load
+
+        folder = self.path(update)
+        check_manifest(folder, "move it away, and the checkpoint before it will be used")
+        set_weights(model, self.weights(update), folder)
+        set_moments(model, optimizer, load((folder / "optimizer.safetensors").read_bytes()))
+        set_random_state(load((folder / "random.safetensors").read_bytes()))
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return Progress(**state["progress"]), state["threads"]
+
+    def weights(self, update: int) -> dict[str, Tensor]:
+        """The weights of a checkpoint."""
+        from safetensors.torch import load
+
+        return load((self.path(update) / "model.safetensors").read_bytes())
+
+    def average(self, updates: Sequence[int]) -> dict[str, Tensor]:
+        """The mean of the weights of some checkpoints."""
+        first, *rest = (self.weights(update) for update in updates)
+        total = {name: weight.double() for name, weight in first.items()}
+        for weights in rest:
+            for name, weight in weights.items():
+                total[name] += weight
+        return {name: (weight / len(updates)).float() for name, weight in total.items()}
+
+    def prune(self, progress: Progress, config: Training) -> None:
+        """Removes all but the last and the best checkpoints."""
+        there = self.updates()
+        kept = {*there[-config.keep_last :], *progress.best(config.keep_best, config.metrics[0])}
+        for update in there:
+            if update not in kept:
+                remove(self.path(update))
+
+
+def moments_of(model: Seq2Seq, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimizer remembers of each parameter, by the parameter's name."""
+    return {
+        f"{name}:{key}": torch.as_tensor(value).cpu()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def set_moments(
+    model: Seq2Seq, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
+) -> None:
+    """Restores what `moments_of` gave."""
+    parameters = dict(model.named_parameters())
+    for full_name, value in moments.items():
+        name, _, key = full_name.rpartition(":")
+        parameter = parameters[name]
+        optimizer.state[parameter][key] = value.to(parameter.device)
+
+
+def random_state() -> dict[str, Tensor]:
+    """Where the generators of random numbers are."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Tensor]) -> None:
+    """Restores what `random_state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def newest_run(runs: Path = RUNS) -> Path:
+    """The run that was written to last and has a model."""
+    found = [run for run in runs.glob("*") if (run / "best").is_dir()]
+    if not found:
+        raise UserError(
+            f"there is no trained model in {runs}/; train one with: "
+            "seq2seq train configs/quickstart.yaml"
+        )
+    return max(found, key=lambda run: ((run / "metrics.jsonl").stat().st_mtime_ns, run.name))

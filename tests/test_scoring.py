@@ -1,0 +1,278 @@
+"""Laws of scoring: each score is found a second way, by hand, by another program or in print."""
+
+import csv
+import gzip
+import logging
+import os
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenize import tokenize
+
+from seq2seq.config.options import LOWER_IS_BETTER, Metric
+from seq2seq.errors import UserError
+from seq2seq.scoring.metrics import LOWER_IS_BETTER, METRICS, score, words
+
+HYPOTHESES = [
+    "A man in a blue shirt stands on a ladder.",
+    "Two dogs play in the snow.",
+    "The girl is reading a book, isn't she?",
+    "In 2016, 3 people sat at the table.",
+]
+REFERENCES = [
+    "A man wearing a blue shirt is standing on a ladder.",
+    "Two dogs are playing in the snow.",
+    "The girl reads a book, doesn't she?",
+    "Three people were sitting at the table in 2016.",
+]
+OTHER_REFERENCES = [
+    "A man in blue climbs a ladder.",
+    "Two dogs play in the snow.",
+    "That girl is reading.",
+    "In 2016, 3 people sat down.",
+]
+ROUGE = ["rouge1", "rouge2", "rougeL"]
+
+
+# The metrics as a whole
+
+
+def test_metrics_and_perplexity_are_what_a_config_can_name():
+    assert {*METRICS, "ppl"} == set(get_args(Metric))
+    assert set(get_args(Metric)) >= LOWER_IS_BETTER
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_perfect_hypotheses_have_the_best_score(name):
+    best = 0 if name in LOWER_IS_BETTER else 100
+    assert METRICS[name](REFERENCES, [REFERENCES]).score == pytest.approx(best)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_order_of_sentences_changes_nothing(name):
+    lines = list(zip(HYPOTHESES, REFERENCES, OTHER_REFERENCES, strict=True))
+    hypotheses, *references = zip(*lines[::-1], strict=True)
+    assert METRICS[name](hypotheses, references) == METRICS[name](
+        HYPOTHESES, [REFERENCES, OTHER_REFERENCES]
+    )
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_best_of_several_references_counts(name):
+    unlike = "Nothing here resembles it"
+    first = [unlike, HYPOTHESES[1], unlike, HYPOTHESES[3]]
+    second = [HYPOTHESES[0], unlike, HYPOTHESES[2], unlike]
+    best = METRICS[name](HYPOTHESES, [HYPOTHESES]).score
+    assert METRICS[name](HYPOTHESES, [first, second]).score == pytest.approx(best)
+    assert METRICS[name](HYPOTHESES, [first]).score != pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "signature"),
+    [
+        ("bleu", "BLEU", "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu}"),
+        ("chrf", "chrF2", "nrefs:2|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{sacrebleu}"),
+        ("ter", "TER", "nrefs:2|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:{sacrebleu}"),
+        *(
+            (
+                f"rouge{kind}",
+                f"ROUGE-{kind}",
+                "nrefs:2|refs:best-f1|case:lc|tok:unicode|stem:no|avg:sentence-f1"
+                "|version:rouge-score-{rouge}",
+            )
+            for kind in "12L"
+        ),
+    ],
+)
+def test_signatures_say_how_a_score_was_made(name, title, signature):
+    result = METRICS[name](HYPOTHESES, [REFERENCES, OTHER_REFERENCES])
+    assert result.name == title
+    assert result.signature == signature.format(
+        sacrebleu=version("sacrebleu"), rouge=version("rouge-score")
+    )
+
+
+def test_scoring_by_several_metrics_is_scoring_by_each():
+    scores = score(list(METRICS), HYPOTHESES, [REFERENCES])
+    assert list(scores) == list(METRICS)
+    for name, result in scores.items():
+        assert result == METRICS[name](HYPOTHESES, [REFERENCES])
+
+
+def test_text_that_looks_tokenized_is_scored_without_a_word(caplog, capfd):
+    with caplog.at_level(logging.DEBUG):
+        score(list(METRICS), ["A dog ."] * 200, [["A dog ."] * 200])
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("hypotheses", "references", "message"),
+    [
+        (
+            ["a"] * 1000,
+            [["a"] * 1000, ["a"] * 1001],
+            "hypotheses and references differ in number, 1,000 and 1,001: "
+            "line n of one must belong to line n of the other",
+        ),
+        (
+            [],
+            [["a"]],
+            "hypotheses and references differ in number, 0 and 1: "
+            "line n of one must belong to line n of the other",
+        ),
+        ([], [[]], "there is nothing to score: hypotheses and references have 0 lines"),
+    ],
+)
+def test_lines_without_a_partner_are_an_error(hypotheses, references, message):
+    with pytest.raises(UserError) as error:
+        score(["bleu"], hypotheses, references)
+    assert str(error.value) == message
+
+
+# BLEU, chrF and TER
+
+
+def data() -> Path:
+    """The folder of data that published scores are checked on."""
+    if "SEQ2SEQ_DATA" not in os.environ:
+        pytest.skip("SEQ2SEQ_DATA names no folder of data")
+    return Path(os.environ["SEQ2SEQ_DATA"]) / "scorer"
+
+
+def wmt17(name: str) -> list[str]:
+    path = data() / "wmt17-en-de" / f"{name}.gz"
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
+        return file.read().removesuffix("\n").split("\n")
+
+
+def published(case: str) -> list[dict[str, str]]:
+    with open(data() / "published.tsv", encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file, delimiter="\t") if row["case"] == case]
+
+
+@pytest.mark.parametrize("system", ["hyp.online-A.0", "hyp.online-B.0", "hyp.LIUM-NMT.4900"])
+def test_bleu_and_chrf_are_as_published_for_wmt17(system):
+    rows = [row for row in published("wmt17") if Path(row["hyp"]).name == system]
+    expected = {row["metric"]: row["published"] for row in rows}
+    scores = score(list(expected), wmt17(system), [wmt17("ref.de")])
+    assert {"bleu", "chrf"} == set(expected)
+    assert {name: f"{result.score:.1f}" for name, result in scores.items()} == expected
+
+
+@pytest.mark.slow
+def test_ter_is_as_published_for_wmt17():
+    """The README of sacreBLEU shows online-A by three metrics: BLEU 20.8, chrF2 52.0, TER 69.0."""
+    result = METRICS["ter"](wmt17("hyp.online-A.0"), [wmt17("ref.de")])
+    assert f"{result.score:.1f}" == "69.0"
+
+
+def test_ter_is_edits_by_words_of_the_references():
+    references = ["the cat sat on the mat", "a dog barked", "it was late at night"]
+    hypotheses = ["the cat lay on mat", "a dog barked", "at night it was late"]  # 2, 0, a shift
+    assert METRICS["ter"](hypotheses, [references]).score == pytest.approx(100 * 3 / 14)
+
+
+def test_bleu_and_chrf_mind_case_and_ter_does_not():
+    loud = [text.upper() for text in REFERENCES]
+    assert METRICS["bleu"](loud, [REFERENCES]).score < 50
+    assert METRICS["chrf"](loud, [REFERENCES]).score < 50
+    assert METRICS["ter"](loud, [REFERENCES]).score == 0
+
+
+# ROUGE
+
+
+@pytest.mark.parametrize("name", ROUGE)
+def test_rouge_on_ascii_is_the_library_with_its_own_tokenizer(name):
+    scorer = RougeScorer([name])
+    pairs = zip(REFERENCES, HYPOTHESES, strict=True)
+    expected = 100 * fmean(scorer.score(*pair)[name].fmeasure for pair in pairs)
+    assert METRICS[name](HYPOTHESES, [REFERENCES]).score == pytest.approx(expected)
+    assert 0 < expected < 100
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(max_codepoint=127)))
+def test_words_of_ascii_are_those_of_the_library(text):
+    assert words(text) == tokenize(text, None)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_no_letter_or_digit_is_lost(text):
+    kept = "".join(words(text))
+    assert [c for c in kept if c.isalnum()] == [c for c in text.lower() if c.isalnum()]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Die Straße, größer als 3½_m!", "die straße größer als 3½ m"),
+        ("gro\u0308\u00dfer", "gro\u0308\u00dfer"),  # the umlaut's dots are a mark of their own
+        ("Ёлка — это ель.", "ёлка это ель"),
+        ("हिन्दी में", "हिन्दी में"),
+        ("한국어 문장", "한국어 문장"),
+        ("我有3本GPU书。", "我 有 3 本 gpu 书"),
+        ("コーヒーを、飲む", "コ ー ヒ ー を 飲 む"),
+        ("ดีครับ", "ดี ค รั บ"),
+        ("I ❤\ufe0f it", "i it"),  # the mark on the heart is no word
+        ("… » !", ""),
+    ],
+)
+def test_words_of_any_script(text, expected):
+    assert words(text) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "rouge1", "rouge2", "rouge_l"),
+    [
+        # Shared: кошка, на, коврике; of 3 and 4 words. No pair is whole but "на коврике".
+        ("Кошка на коврике.", "кошка спит на коврике", 6 / 7, 2 / 5, 6 / 7),
+        # Shared: 我 喜 书 of 4 and 5 characters; 我喜 of 3 and 4 pairs.
+        ("我喜买书", "我喜欢看书。", 6 / 9, 2 / 7, 6 / 9),
+        # Shared: die, größere, straße of 3 and 3; no pair; one word stays in order.
+        ("Straße größere die", "Die größere Straße", 1, 0, 1 / 3),
+        # ö is not o: only "die" is shared, of 2 and 2.
+        ("Die Grossen", "Die Größen", 1 / 2, 0, 1 / 2),
+    ],
+)
+def test_rouge_is_as_counted_by_hand(hypothesis, reference, rouge1, rouge2, rouge_l):
+    scores = score(ROUGE, [hypothesis], [[reference]])
+    expected = [100 * rouge1, 100 * rouge2, 100 * rouge_l]
+    assert [scores[name].score for name in ROUGE] == pytest.approx(expected)
+
+
+def test_rouge_takes_the_best_reference_of_each_sentence():
+    both = METRICS["rouge1"](HYPOTHESES, [REFERENCES, OTHER_REFERENCES]).score
+    best = [
+        max(METRICS["rouge1"]([text], [[choice]]).score for choice in choices)
+        for text, *choices in zip(HYPOTHESES, REFERENCES, OTHER_REFERENCES, strict=True)
+    ]
+    assert both == pytest.approx(fmean(best))
+
+
+@pytest.mark.parametrize("name", ROUGE)
+def test_rouge_is_what_the_original_perl_program_computed(name):
+    """ROUGE-1.5.5 without its stemmer, whose words on this ASCII text are ours.
+
+    It prints five decimals of a share, so 100 times that is off by at most 0.0005.
+    """
+    hypotheses, references = (
+        (data() / "rouge155" / file).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        for file in ("prediction.txt", "target.txt")
+    )
+    rows = [row for row in published("rouge_google") if row["metric"] == f"{name}-F"]
+    expected = [100 * float(row["published"]) for row in rows]
+    pairs = zip(hypotheses, references, strict=True)
+    scores = [METRICS[name]([text], [[reference]]).score for text, reference in pairs]
+    assert scores == pytest.approx(expected, abs=0.0005)
+    assert METRICS[name](hypotheses, [references]).score == pytest.approx(
+        fmean(expected), abs=0.0005
+    )
