@@ -1,0 +1,1 @@
+"""Turns pairs of text into a model, from the command line."""

@@ -14,7 +14,7 @@ class ConfigError(UserError):
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """A signal asked to stop, and everything has been saved. Exit code 128 + the signal's number."""
+    """A signal asked to stop, and what was to be saved is. Exit code: 128 + the signal."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)

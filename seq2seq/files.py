@@ -4,7 +4,6 @@ Durable means: written beside its place, flushed to disk, then renamed. A reader
 or the new one, whenever the power fails.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from seq2seq.errors import UserError
 
@@ -74,7 +75,9 @@ def remove(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes the names in a folder durable."""
+    """Makes the names in a folder durable (where the system can: Windows opens no folders)."""
+    if os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -132,9 +135,9 @@ def check_manifest(folder: Path, remedy: str) -> None:
 def lock(path: Path, busy: str) -> Iterator[None]:
     """Holds a lock file for this process alone; raises UserError(busy) if another one has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(busy) from None
+    try:
+        held = FileLock(path, blocking=False).acquire()
+    except Timeout:
+        raise UserError(busy) from None
+    with held:
         yield

@@ -10,15 +10,13 @@ again, and a changed input or option makes anew what depends on it.
 """
 
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from seq2seq.config import Config, Corpus, File
+from seq2seq.console import bar, say
 from seq2seq.data.corpus import Pair, locate, read_pairs, verify
 from seq2seq.data.store import Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
@@ -50,7 +48,9 @@ class Prepared(NamedTuple):
 def prepare(config: Config) -> Prepared:
     """Makes what is missing or out of date, and opens it."""
     folder = Path(config.data.prepared or Path("data", "prepared", config.name))
-    with lock(folder / ".lock", f"{folder} is being prepared by another process; wait until it is done"):
+    with lock(
+        folder / ".lock", f"{folder} is being prepared by another process; wait until it is done"
+    ):
         manifest = Manifest(folder)
         corpora = {
             "train": list(config.data.train),
@@ -131,13 +131,13 @@ def _tokenizers(
         return Tokenizers.read(folder, shared=options.shared)
     for file in folder.glob("tokenizer*.model"):
         file.unlink()
-    _say(f"finding {options.vocab_size:,} pieces ({options.kind})")
+    say(f"finding {options.vocab_size:,} pieces ({options.kind})")
 
     def lines(sides: slice) -> Iterator[str]:
-        with _bar("reading", None, "pairs") as bar:
+        with bar("reading", None, "pairs") as shown:
             for corpus in corpora:
                 for pair in read_pairs(corpus):
-                    bar.update()
+                    shown.update()
                     yield from pair[sides]
 
     if options.shared:
@@ -174,17 +174,17 @@ def _encode(
     with (
         new_folder(folder) as partial,
         StoreWriter(partial, vocab_sizes) as writer,
-        _bar(name, total, "pairs") as bar,
+        bar(name, total, "pairs") as shown,
     ):
         for corpus in corpora:
             pairs = read_pairs(corpus)
             while block := list(islice(pairs, BLOCK)):
                 writer.append(*counts.admitted(block, tokenizers))
-                bar.update(len(block))
+                shown.update(len(block))
     if not counts.pairs:
         raise UserError(f"{name} has no pair left: {counts}")
     manifest.add(name, key, folder.glob("*"), vars(counts))
-    _say(f"{name}: {counts}")
+    say(f"{name}: {counts}")
 
 
 class Counts:
@@ -236,11 +236,3 @@ class Counts:
         if self.cut:
             facts.append(f"{self.cut:,} cut to {self.longest:,} pieces")
         return ", ".join(facts)
-
-
-def _bar(description: str, total: int | None, unit: str) -> tqdm:
-    return tqdm(desc=description, total=total, unit=f" {unit}", disable=None, leave=False)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

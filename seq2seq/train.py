@@ -2,8 +2,7 @@
 
 import json
 import signal
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.config import Config, differences, dump, load
+from seq2seq.console import say
 from seq2seq.data.batches import Batches
 from seq2seq.data.corpus import read_pairs
 from seq2seq.decoding.translator import Translator
@@ -21,9 +21,10 @@ from seq2seq.files import lock, write_file, write_json
 from seq2seq.models import build
 from seq2seq.models.folder import choose_device, save_model, set_weights, weights_of
 from seq2seq.prepare import Prepared, prepare
+from seq2seq.runs import RUNS
 from seq2seq.scoring.metrics import score
 from seq2seq.training import loop
-from seq2seq.training.checkpoint import RUNS, Checkpoints, Progress
+from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.loss import perplexity
 from seq2seq.training.optimizer import build_optimizer
 from seq2seq.training.progress import Log
@@ -43,8 +44,8 @@ def train(config: Config, *, fresh: bool = False) -> None:
         run = Run(folder, config, prepare(config))
         with Log(folder / "metrics.jsonl", config.training, run.progress) as log:
             run.train(log)
-    print(f"the best model is in {run.best}; {run.describe_best()}", file=sys.stderr)
-    print(f"use it: seq2seq translate --model {run.best} < input.txt", file=sys.stderr)
+    say(f"the best model is in {run.best}; {run.describe_best()}")
+    say(f"use it: seq2seq translate --model {run.best} < input.txt")
 
 
 class Run:
@@ -118,10 +119,9 @@ class Run:
     def _resume(self, update: int) -> None:
         self.progress, threads = self.checkpoints.load(update, self.model, self.optimizer)
         if threads != torch.get_num_threads():
-            print(
+            say(
                 f"warning: {self.folder} was trained with {threads} threads, now with "
-                f"{torch.get_num_threads()}: sums may be rounded differently",
-                file=sys.stderr,
+                f"{torch.get_num_threads()}: sums may be rounded differently"
             )
 
     def _save(self, progress: Progress) -> None:
@@ -146,7 +146,7 @@ class Run:
             self.scores |= self._translate_and_score(text_metrics, log)
         return self.scores
 
-    def _translate_and_score(self, metrics: list[str], log: Log) -> dict[str, float]:
+    def _translate_and_score(self, metrics: Sequence[str], log: Log) -> dict[str, float]:
         translator = Translator(
             self.model,
             self.tokenizers,
@@ -168,7 +168,10 @@ class Run:
         there = self.checkpoints.updates()
         ranked = self.progress.best(training.average, metric)
         chosen = ranked if training.average_of == "best" else there[-training.average :]
-        record = {"update": self.progress.update, "reason": self.progress.limit(training)}
+        record: dict[str, object] = {
+            "update": self.progress.update,
+            "reason": self.progress.limit(training),
+        }
         if training.average > 1 and len(chosen) > 1:
             kept = weights_of(self.model)
             mean = self.checkpoints.average(chosen)
@@ -200,7 +203,7 @@ def stop_signals(log: Log) -> Iterator[StopSignal]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.number = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
         log.say("stopping after this step; press Ctrl-C again to stop at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -218,7 +221,8 @@ def check_config(folder: Path, config: Config) -> None:
         raise UserError(
             f"{folder} was begun with other options:\n  "
             + "\n  ".join(lines)
-            + "\nrestore them, choose another name, or start over with --fresh (the old run is kept)"
+            + "\nrestore them, choose another name, or start over with --fresh (the old run is "
+            "moved aside)"
         )
 
 
@@ -242,4 +246,4 @@ def move_aside(folder: Path) -> None:
             path for number in count(1) if not (path := Path(f"{folder}.{number}")).exists()
         )
         folder.rename(aside)
-        print(f"the old run is now {aside}", file=sys.stderr)
+        say(f"the old run is now {aside}")

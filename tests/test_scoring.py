@@ -17,7 +17,7 @@ from rouge_score.tokenize import tokenize
 
 from seq2seq.config.options import LOWER_IS_BETTER, Metric
 from seq2seq.errors import UserError
-from seq2seq.scoring.metrics import LOWER_IS_BETTER, METRICS, score, words
+from seq2seq.scoring.metrics import METRICS, score, words
 
 HYPOTHESES = [
     "A man in a blue shirt stands on a ladder.",

@@ -44,8 +44,8 @@ MESSAGES = {
     "less_than": "must be less than {lt:g}, not {value}",
     "less_than_equal": "must be {le:g} or less, not {value}",
     "list_type": "must be a list such as [a, b], not {value}",
-    "too_short": "must have at least {min_length} in its list, not {actual_length}",
-    "too_long": "must have at most {max_length} in its list, not {actual_length}",
+    "too_short": "must be a list of {min_length} or more, not of {actual_length}",
+    "too_long": "must be a list of {max_length} or fewer, not of {actual_length}",
     "dict_type": "must be entries by name such as {{name: ...}}, not {value}",
 }
 
@@ -109,7 +109,7 @@ def _unknown(keys: Keys, holder: type[Section]) -> str:
         for kind, section in KINDS.items():
             if last in section.model_fields:
                 return f"is an option of kind: {kind}, not {own}"
-    if last in OPTIONS:
+    if "." in str(last) and last in OPTIONS:
         section_name, _, option = str(last).rpartition(".")
         return f"is not an option; put {option} in a line of its own below {section_name}:"
     beside = [dotted((*above, name)) for name in holder.model_fields]
@@ -149,12 +149,12 @@ def dotted(keys: Iterable[str | int]) -> str:
     return ".".join(map(str, keys))
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, width: int = 60) -> str:
     """A value in a line, shortened."""
     if value is None:
         return "empty"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
@@ -192,6 +192,9 @@ def _form(section: type[Section]) -> str:
     return f"{'a path, or ' if section is File else ''}options {{{listed}}}"
 
 
+ELSEWHERE = {"name": "the file's name", "model.kind": "required below `model:`"}  # not defaults
+
+
 def page() -> str:
     """All options as Markdown."""
     lines = [
@@ -214,11 +217,12 @@ def page() -> str:
             str(section.__doc__),
             "",
         ]
-        lines += ["| option | value | unless given | |", "| --- | --- | --- | --- |"]
+        lines += ["| option | value | unless given | meaning |", "| --- | --- | --- | --- |"]
         schema = section.model_json_schema()["properties"]
         for name, field in section.model_fields.items():
             mark = " \\*" if FREE in field.metadata else ""
-            cells = [f"`{above}{name}`{mark}", _values(schema[name]), _default(field)]
+            default = ELSEWHERE.get(above + name) or _default(field)
+            cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
             description = re.sub(r"<(\w)", r"\<\1", _description(field))
             lines.append(f"| {' | '.join([*cells, description])} |")
     return "\n".join(lines) + "\n"
@@ -235,7 +239,7 @@ def _default(field: FieldInfo) -> str:
 def _values(schema: dict[str, Any]) -> str:
     """What an option may be, in words, from its JSON schema."""
     if choices := schema.get("anyOf", schema.get("oneOf")):
-        return " or ".join(dict.fromkeys(map(_values, choices)))
+        return ", or ".join(map(_values, choices))
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return _form(next(s for s in Section.__subclasses__() if s.__name__ == name))
@@ -255,4 +259,4 @@ def _values(schema: dict[str, Any]) -> str:
     ranges = {"minimum": "{} or more", "exclusiveMinimum": "more than {}"}
     ranges |= {"maximum": "{} or less", "exclusiveMaximum": "less than {}"}
     bounds = [text.format(schema[bound]) for bound, text in ranges.items() if bound in schema]
-    return ", ".join([words[kind], *bounds])
+    return f"{words[kind]}, {' and '.join(bounds)}" if bounds else words[kind]

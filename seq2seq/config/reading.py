@@ -21,7 +21,8 @@ from seq2seq.errors import ConfigError
 TAG = "tag:yaml.org,2002:"
 Place = tuple[int, int, str]  # its order in a report: lines, overrides, nowhere; its name there
 NOWHERE: Place = (2, 0, "")
-MANY = 100_000  # values in a config; aliases of aliases multiply
+MANY, DEEP = 20_000, 50  # values, and levels of them, in a config; aliases of aliases multiply
+OVERGROWN = "nests or repeats too much; does an alias contain itself?"
 
 PLAIN: list[tuple[str, Callable[[str], Any]]] = [
     (r"null|Null|NULL|~|", lambda text: None),
@@ -40,6 +41,7 @@ SYNTAX = [
     (r"expected <block end>", "this line does not go on from the lines above", False),
     (r"unexpected end of stream", "a quotation mark opens here and never closes", True),
     (r"expected ',' or", "a bracket opens here and does not close, or lacks a comma", True),
+    (r"expected the node content", "a value is missing, or a bracket out of place", False),
     (r"undefined alias", "text that starts with * must be in quotes", False),
     (r"character '(.)' that cannot start", r"text that starts with \1 must be in quotes", False),
     (r"sequence entries are not", 'put each "- " in a line of its own', False),
@@ -63,15 +65,14 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     document = Document()
     try:
-        document.data = document.parse(_text(path)) or {}
-        if not isinstance(document.data, dict):
-            raise Unreadable(1, f"must be options such as `seed: 1`, not {shown(document.data)}")
+        document.read(_text(path))
     except Unreadable as error:
         raise ConfigError(f"{path} cannot be used:\n  line {error.line}: {error}") from None
     for number, override in enumerate(overrides):
         document.override(number, override)
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "run"
     try:
-        config = Config.model_validate({"name": _name(path), "data": {}, **document.data})
+        config = Config.model_validate({"name": name, "data": {}, **document.data})
     except ValidationError as error:
         for keys, message in explain(error):
             document.report(keys, message)
@@ -97,7 +98,7 @@ def differences(old: Config, new: Config) -> list[str]:
     if ("model", "kind") in differing:
         differing = [keys for keys in differing if keys[0] != "model" or keys[1] == "kind"]
     return [
-        f"{dotted(keys)}: {shown(before.get(keys))} before, {shown(now.get(keys))} now"
+        f"{dotted(keys)}: {shown(before.get(keys), 500)} before, {shown(now.get(keys), 500)} now"
         for keys in differing
     ]
 
@@ -119,7 +120,6 @@ def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 
 
 def _text(path: Path) -> str:
-    """The text of a config file."""
     try:
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
         return content.decode()
@@ -141,10 +141,6 @@ def _similar(path: Path) -> str:
     return f"; did you mean {meant}?" if meant else ""
 
 
-def _name(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "-", path.stem).lstrip("._-") or "run"
-
-
 class Document:
     """The data of a YAML text, where each value was given, and what is wrong with it."""
 
@@ -158,7 +154,15 @@ class Document:
         """Adds a problem; unless given, its place is that of the value, or of what lacks it."""
         given = (keys[:end] for end in range(len(keys), 0, -1) if keys[:end] in self.places)
         place = place or self.places.get(next(given, ()), NOWHERE)
-        self.problems.append((place, place[2] + ": ".join([dotted(keys), message][not keys :])))
+        option = f"{dotted(keys)}: " if keys else ""
+        self.problems.append((place, f"{place[2]}{option}{message}"))
+
+    def read(self, text: str) -> None:
+        """Takes the data of a YAML text."""
+        if node := _compose(text):
+            self.data = self._value(node, (), None)
+        if not isinstance(self.data, dict):
+            raise Unreadable(1, f"must be options such as `seed: 1`, not {shown(self.data)}")
 
     def override(self, number: int, text: str) -> None:
         """Sets an option as in training.max_updates=100."""
@@ -172,6 +176,7 @@ class Document:
         key: str | int = 0
         keys: Keys = ()
         try:
+            node = _compose(value)
             for part in parts:
                 if holder[key] is None:
                     holder[key] = {}
@@ -180,30 +185,17 @@ class Document:
                 keys = (*keys, key)
                 self.places.setdefault(keys, place)
             self.places = {k: v for k, v in self.places.items() if k[: len(keys)] != keys}
-            holder[key] = self.parse(value, keys, place)
+            self.places[keys] = place
+            holder[key] = node and self._value(node, keys, place)
         except Unreadable as error:
             self.report((name,), str(error), place)
-
-    def parse(self, text: str, keys: Keys = (), place: Place | None = None) -> Any:
-        """The data of a YAML text; its place is each value's line, unless given."""
-        try:
-            node = yaml.compose(text, Loader)
-            return None if node is None else self._value(node, keys, place)
-        except yaml.MarkedYAMLError as error:
-            raise _in_words(error) from None
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            found = ascii(text[error.position])
-            raise Unreadable(line, f"has a control character, {found}; remove it") from None
-        except RecursionError:
-            raise Unreadable(1, "is nested too deeply; does an alias contain itself?") from None
 
     def _value(self, node: yaml.Node, keys: Keys, place: Place | None) -> Any:
         here = place or _line(node)
         self.places.setdefault(keys, here)
         self.values += 1
-        if self.values > MANY:
-            raise Unreadable(here[1], f"has more than {MANY:,} values, aliases counted")
+        if self.values > MANY or len(keys) > DEEP:
+            raise Unreadable(here[1], OVERGROWN)
         if node.tag.removeprefix(TAG) not in ("map", "seq", "str"):
             tag = node.tag.replace(TAG, "!!")
             self.report(keys, f"cannot have a tag ({tag}); put text that starts with ! in quotes")
@@ -222,12 +214,26 @@ class Document:
             if not isinstance(key, str):
                 self.report(keys, f"a name must be text; put {shown(key)} in quotes", here)
             elif key in mapping:
-                first = self.places[inner][1]
-                self.report(inner, f"is given twice, first in line {first}", here)
+                first = "" if place else f", first in line {self.places[inner][1]}"
+                self.report(inner, f"is given twice{first}", here)
             else:
                 self.places[inner] = here
                 mapping[key] = self._value(value_node, inner, place)
         return mapping
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """What a YAML text consists of; nothing if it is empty."""
+    try:
+        return yaml.compose(text, Loader)
+    except yaml.MarkedYAMLError as error:
+        raise _in_words(error) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        found = ascii(text[error.position])
+        raise Unreadable(line, f"has a control character, {found}; remove it") from None
+    except RecursionError:
+        raise Unreadable(1, OVERGROWN) from None
 
 
 def _line(node: yaml.Node) -> Place:
@@ -255,11 +261,10 @@ def _room(holder: Any, part: str) -> str | int:
 
 
 def _in_words(error: yaml.MarkedYAMLError) -> Unreadable:
-    said, mark = str(error.problem), error.problem_mark or error.context_mark
+    said, mark = str(error.problem), error.problem_mark
     for pattern, words, began in SYNTAX:
         if found := re.search(pattern, said):
-            said = found.expand(words)
-            mark = error.context_mark if began else mark
+            said, mark = found.expand(words), error.context_mark if began else mark
             break
     return Unreadable(mark.line + 1 if mark else 1, f"is not valid YAML: {said}")
 
@@ -277,11 +282,6 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    means_more = any(re.fullmatch(pattern, text) for pattern, _ in PLAIN)
-    return dumper.represent_scalar(f"{TAG}str", text, style="'" if means_more else None)
-
-
 def _list_node(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
     short = len(str(items)) <= 80 and not any(isinstance(item, Section) for item in items)
     return dumper.represent_sequence(f"{TAG}seq", items, flow_style=short)
@@ -290,10 +290,10 @@ def _list_node(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
 def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
     if isinstance(section, File) and section == File(path=section.path):
         return dumper.represent_data(section.path)
-    options = {name: getattr(section, name) for name in type(section).model_fields}
-    return dumper.represent_mapping(f"{TAG}map", options)
+    return dumper.represent_mapping(f"{TAG}map", dict(section))
 
 
-Dumper.add_representer(str, _text_node)
+PLAIN_TEXT = re.compile(rf"({'|'.join(pattern for pattern, _ in PLAIN)})\Z")
+Dumper.add_implicit_resolver("!1.2", PLAIN_TEXT, None)  # beside those of version 1.1
 Dumper.add_representer(list, _list_node)
 Dumper.add_multi_representer(Section, _section_node)

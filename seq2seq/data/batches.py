@@ -29,8 +29,10 @@ class Batch(NamedTuple):
         """The batch on a device."""
         if device.type == "cpu":
             return self
-        tensors = (tensor.to(device, non_blocking=True) for tensor in self[:3])
-        return Batch(*tensors, self.target_tokens)
+        source, target_in, target_out = (
+            tensor.to(device, non_blocking=True) for tensor in self[:3]
+        )
+        return Batch(source, target_in, target_out, self.target_tokens)
 
 
 class Batches:
@@ -62,8 +64,12 @@ class Batches:
         target_in = np.roll(target, 1, axis=1)
         target_in[target_in == EOS] = PAD  # not needed as input; in the last column it wrapped
         target_in[:, 0] = BOS
-        tensors = (torch.from_numpy(array) for array in (source, target_in, target))
-        return Batch(*tensors, int(self._target[pairs].sum()))
+        return Batch(
+            torch.from_numpy(source),
+            torch.from_numpy(target_in),
+            torch.from_numpy(target),
+            int(self._target[pairs].sum()),
+        )
 
     def updates_of(self, epoch: int, accumulate: int) -> list[list[np.ndarray]]:
         """The pairs of each batch of each update of an epoch."""

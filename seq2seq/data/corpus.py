@@ -94,7 +94,7 @@ def read_pairs(corpus: Corpus) -> Iterator[Pair]:
 def _open(file: File, stack: ExitStack) -> BinaryIO:
     """The bytes of a file, unpacked."""
     if file.member:
-        archive = stack.enter_context(tarfile.open(file.path))
+        archive = stack.enter_context(tarfile.open(file.path))  # noqa: SIM115 (the stack closes)
         try:
             stream = archive.extractfile(file.member)
         except KeyError:
@@ -102,7 +102,7 @@ def _open(file: File, stack: ExitStack) -> BinaryIO:
         if stream is None:
             raise UserError(f"{file.path} has no file {file.member}; see tar --list")
         return stack.enter_context(stream)  # type: ignore[return-value]
-    raw = stack.enter_context(open(file.path, "rb"))
+    raw = stack.enter_context(open(file.path, "rb"))  # noqa: SIM115 (the stack closes it)
     packed = raw.read(len(GZIP)) == GZIP
     raw.seek(0)
     return stack.enter_context(gzip.open(raw)) if packed else raw  # type: ignore[return-value]
@@ -115,9 +115,7 @@ def _misalignment(corpus: Corpus) -> str:
     message = f"{long_path} has {len(long):,} lines but {short_path} {len(short):,}"
     if not short:
         return f"{message}: it is empty"
-    place = parting(
-        np.array([len(line) for line in long]), np.array([len(line) for line in short])
-    )
+    place = parting(np.array([len(line) for line in long]), np.array([len(line) for line in short]))
     clue = f"{message}; they seem to part at line {place + 1:,}"
     empty = next(
         (

@@ -8,14 +8,11 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from seq2seq.config import Tokenizer as Options
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint
-
-if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
@@ -34,7 +31,7 @@ class Tokenizer:
         from sentencepiece import SentencePieceProcessor
 
         self.model = model
-        self._processor: SentencePieceProcessor = SentencePieceProcessor(model_proto=model)
+        self._processor = SentencePieceProcessor(model_proto=model)
 
     def __len__(self) -> int:
         return self._processor.vocab_size()
@@ -80,9 +77,7 @@ class Tokenizers(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """What tells these tokenizers from others."""
-        return fingerprint(
-            [hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in self]
-        )
+        return fingerprint([hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in self])
 
 
 def train_tokenizer(lines: Iterable[str], options: Options, seed: int) -> Tokenizer:

@@ -3,8 +3,8 @@
 Search knows no model. It asks one thing of it, a step, and moves rows of tensors whose first axis
 is hypotheses (the state) or sentences (what was encoded).
 
-Shapes: B sentences still open, K beam, W hypotheses a sentence (one at first, then K), V vocabulary,
-T tokens written so far.
+Shapes: B sentences still open, K beam, W hypotheses a sentence (one at first, then K),
+V vocabulary, T tokens written so far.
 """
 
 from collections.abc import Callable

@@ -39,10 +39,17 @@ class Translator:
         self.warn = warn
         self.device = next(model.parameters()).device
 
-    def translate(self, lines: Sequence[str], first_number: int = 1) -> list[str]:
+    def translate(
+        self,
+        lines: Sequence[str],
+        *,
+        first_number: int = 1,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> list[str]:
         """The translation of each line; an empty one of an empty one.
 
-        `first_number` is the number of the first line, for warnings.
+        `first_number` is the number of the first line, for warnings; `done` is told how many more
+        lines are done.
         """
         sources = self.tokenizers.source.encode(lines)
         for number, source in enumerate(sources, start=first_number):
@@ -54,9 +61,11 @@ class Translator:
         sources = [source[: self.max_length] for source in sources]
         targets: list[list[int]] = [[] for _ in sources]
         filled = [number for number, source in enumerate(sources) if source]
+        done(len(sources) - len(filled))
         for batch in self._batches(sources, filled):
             for number, tokens in zip(batch, self._search(sources, batch), strict=True):
                 targets[number] = tokens
+            done(len(batch))
         return self.tokenizers.target.decode(targets)
 
     def stream(self, lines: Iterable[str], buffer: int) -> Iterator[str]:
@@ -64,7 +73,7 @@ class Translator:
         iterator = iter(lines)
         number = 1
         while some := list(islice(iterator, buffer)):
-            yield from self.translate(some, number)
+            yield from self.translate(some, first_number=number)
             number += len(some)
 
     def _batches(self, sources: list[list[int]], numbers: list[int]) -> Iterator[list[int]]:

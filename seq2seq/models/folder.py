@@ -14,7 +14,7 @@ from torch import Tensor
 
 from seq2seq.config import Config, dump, load
 from seq2seq.data.tokenizer import Tokenizers
-from seq2seq.errors import UserError
+from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest, new_folder, recover_folder, write_json, write_manifest
 from seq2seq.models import Seq2Seq, build
 
@@ -83,9 +83,15 @@ def set_weights(model: Seq2Seq, weights: dict[str, Tensor], origin: Path) -> Non
 
 def choose_device(name: str) -> torch.device:
     """The device that an option names; auto is a GPU if there is one."""
-    gpus = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    here = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
-        name = next((kind for kind, is_there in gpus.items() if is_there()), "cpu")
-    if name in gpus and not gpus[name]():
+        name = next(kind for kind, is_here in here.items() if is_here)
+    if name not in here:
+        raise ConfigError(f"device: must be auto, {', '.join(here)}, not {name}")
+    if not here[name]:
         raise UserError(f"there is no {name} device here; set device to auto or cpu")
     return torch.device(name)

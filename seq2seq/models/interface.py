@@ -42,7 +42,7 @@ class Seq2Seq(nn.Module, ABC):
     @property
     @abstractmethod
     def output_weight(self) -> Tensor:
-        """The output projection (V, D), apart from the rest, so that a loss may take it in parts."""
+        """The output projection (V, D), apart from the rest: a loss may take it in parts."""
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""

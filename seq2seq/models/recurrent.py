@@ -44,7 +44,9 @@ class Recurrent(Seq2Seq):
             batch_first=True,
         )
         # the encoder's last state, as every layer of the decoder wants it
-        self.bridge = nn.ModuleDict({part: nn.Linear(dim, dim * self.layers) for part in self.parts})
+        self.bridge = nn.ModuleDict(
+            {part: nn.Linear(dim, dim * self.layers) for part in self.parts}
+        )
         self.decoder = cell(
             2 * width if options.input_feeding else width,
             dim,
@@ -216,7 +218,7 @@ def initialise(module: nn.Module) -> None:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.RNNBase):
-        gates = module.weight_hh_l0.shape[0] // module.hidden_size
+        gates = {"LSTM": 4, "GRU": 3}.get(module.mode, 1)
         for name, parameter in module.named_parameters():
             if "bias" in name:
                 nn.init.zeros_(parameter)

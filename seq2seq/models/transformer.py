@@ -3,7 +3,7 @@
 Shapes: B sentences, N hypotheses, S source positions, T target positions, D width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,9 +37,8 @@ class FeedForward(nn.Sequential):
         super().__init__(
             nn.Linear(dim, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, dim)
         )
-        for layer in (self[0], self[3]):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for name, parameter in self.named_parameters():
+            (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
 
 
 class EncoderLayer(nn.Module):
@@ -102,6 +101,9 @@ class DecoderLayer(nn.Module):
 class Transformer(Seq2Seq):
     """A Transformer of the options of a config."""
 
+    encoder: Sequence[EncoderLayer]
+    decoder: Sequence[DecoderLayer]
+
     def __init__(
         self, options: Options, source_vocab: int, target_vocab: int, max_length: int
     ) -> None:
@@ -114,8 +116,10 @@ class Transformer(Seq2Seq):
         self.source_positions = positions(dim, max_length + 1)
         self.target_positions = positions(dim, max_length + 1)
         self.dropout = nn.Dropout(options.dropout)
-        self.encoder = nn.ModuleList(EncoderLayer(options) for _ in range(options.encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(options) for _ in range(options.decoder_layers))
+        encoder = [EncoderLayer(options) for _ in range(options.encoder_layers)]
+        decoder = [DecoderLayer(options) for _ in range(options.decoder_layers)]
+        self.encoder = nn.ModuleList(encoder)  # type: ignore[assignment]
+        self.decoder = nn.ModuleList(decoder)  # type: ignore[assignment]
         last_norm = nn.LayerNorm if options.norm == "pre" else nn.Identity
         self.encoder_norm = last_norm(dim)
         self.decoder_norm = last_norm(dim)
@@ -123,12 +127,12 @@ class Transformer(Seq2Seq):
     def encode(self, source: Tensor) -> Encoded:
         mask = source != PAD
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
-        for layer in self.encoder:
-            x = layer(x, mask)
+        for encoder_layer in self.encoder:
+            x = encoder_layer(x, mask)
         x = self.encoder_norm(x)
         encoded = {"mask": mask}
-        for number, layer in enumerate(self.decoder):
-            keys, values = layer.cross_attention.project_memory(x)
+        for number, decoder_layer in enumerate(self.decoder):
+            keys, values = decoder_layer.cross_attention.project_memory(x)
             encoded |= {f"{number}.keys": keys, f"{number}.values": values}
         return encoded
 
@@ -171,9 +175,8 @@ class Transformer(Seq2Seq):
     @property
     def attention(self) -> Tensor | None:
         kept = [layer.cross_attention.weights for layer in self.decoder]
-        if any(weights is None for weights in kept):
-            return None
-        return torch.stack(kept, dim=1)
+        there = [weights for weights in kept if weights is not None]
+        return torch.stack(there, dim=1) if there else None
 
     def _embed(
         self, tokens: Tensor, table: nn.Embedding, positions: nn.Module, start: int

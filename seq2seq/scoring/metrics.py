@@ -64,7 +64,7 @@ def words(text: str) -> list[str]:
     A word is a run of letters, digits and the marks on them; in a script without spaces between
     words, each character with its marks is one.
     """
-    import regex  # type: ignore[import-untyped]  # knows scripts and marks, unlike re
+    import regex  # knows scripts and marks, unlike re
 
     return regex.findall(WORD, text.lower())
 

@@ -20,12 +20,9 @@ from torch import Tensor
 
 from seq2seq.config import Training
 from seq2seq.config.options import LOWER_IS_BETTER
-from seq2seq.errors import UserError
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights, weights_of
-
-RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -197,14 +194,3 @@ def set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
-
-
-def newest_run(runs: Path = RUNS) -> Path:
-    """The run that was written to last and has a model."""
-    found = [run for run in runs.glob("*") if (run / "best").is_dir()]
-    if not found:
-        raise UserError(
-            f"there is no trained model in {runs}/; train one with: "
-            "seq2seq train configs/quickstart.yaml"
-        )
-    return max(found, key=lambda run: ((run / "metrics.jsonl").stat().st_mtime_ns, run.name))

@@ -52,8 +52,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         vocab = weight.shape[0]
         learning = any(ctx.needs_input_grad)
-        hidden_gradient = torch.empty_like(hidden) if learning else None
-        weight_gradient = torch.zeros_like(weight) if learning else None
+        hidden_gradient = torch.empty_like(hidden if learning else hidden[:0])
+        weight_gradient = torch.zeros_like(weight if learning else weight[:0])
         nll, uniform = hidden.new_zeros(()), hidden.new_zeros(())
         for start in range(0, len(hidden), size := max(1, CHUNK // vocab)):
             part = slice(start, start + size)

@@ -13,18 +13,15 @@ Schedule = Callable[[int, Training], float]
 
 def build_optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
     """The optimizer that the config names. Weight matrices decay; the rest never does."""
-    tables = {
-        id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)
-    }
-    decaying, free = [], []
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in model.parameters():
-        matrix = parameter.dim() > 1 and id(parameter) not in tables
-        (decaying if matrix else free).append(parameter)
-    groups = [
-        {"params": decaying, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], config)
+        groups[parameter.dim() > 1 and id(parameter) not in tables].append(parameter)
+    decays = {True: config.weight_decay, False: 0.0}
+    return OPTIMIZERS[config.optimizer](
+        [{"params": group, "weight_decay": decays[decaying]} for decaying, group in groups.items()],
+        config,
+    )
 
 
 def adamw(groups: list[dict], config: Training) -> torch.optim.Optimizer:

@@ -1,0 +1,179 @@
+"""The front door: commands, --set, exit codes. It imports what a command needs when it is called.
+
+Exit codes: 0 done; 1 failed, with a message that says why and what to do; 2 wrong usage or config;
+130 or 143 stopped by SIGINT or SIGTERM.
+"""
+
+import errno
+import signal
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from seq2seq.errors import Stopped, UserError
+
+app = typer.Typer(
+    help="Turns pairs of text into a model: prepare, train, evaluate, translate.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+ConfigPath = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/quickstart.yaml.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="OPTION=VALUE", help="Change an option, as in training.max_updates=100."
+    ),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SEQ2SEQ_MODEL", help="A model or run folder. Default: the newest run's best model."
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """The options before a command."""
+    if show_version:
+        print(f"seq2seq {version('seq2seq')}")
+        raise typer.Exit
+
+
+@app.command()
+def prepare(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Check the text, train the tokenizer, and encode everything to disk."""
+    from seq2seq.config import load
+    from seq2seq.prepare import prepare
+
+    prepare(load(config, overrides or []))
+
+
+@app.command()
+def train(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over; the old run is moved aside, not deleted.")
+    ] = False,
+) -> None:
+    """Train a model (and prepare first if needed). The same command resumes."""
+    from seq2seq.config import load
+
+    loaded = load(config, overrides or [])
+    from seq2seq.train import train
+
+    train(loaded, fresh=fresh)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[RUN or MODEL]",
+            envvar="SEQ2SEQ_MODEL",
+            help="A run or model folder. Default: the newest run.",
+        ),
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="A file to translate and score.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="What it should become.")] = None,
+    hypothesis: Annotated[
+        Path | None, typer.Option(help="Score this file against --reference, without a model.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to keep translations. Default: the run's folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+    device: Device = None,
+) -> None:
+    """Score a model on its test sets or on given files: perplexity, BLEU, chrF, TER, ROUGE."""
+    from seq2seq.evaluate import evaluate
+
+    die_with_reader()
+    evaluate(
+        run,
+        source=source,
+        reference=reference,
+        hypothesis=hypothesis,
+        output=output,
+        as_json=as_json,
+        device=device,
+    )
+
+
+@app.command()
+def translate(
+    model: Model = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Hypotheses to keep; 1 is greedy search.")
+    ] = None,
+    length_penalty: Annotated[
+        float | None, typer.Option(min=0.0, help="0 favours short translations, 1 longer ones.")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Translate standard input to standard output, one line for each line."""
+    from seq2seq.translate import translate
+
+    die_with_reader()
+    translate(model, beam=beam, length_penalty=length_penalty, device=device)
+
+
+def main() -> None:
+    """Runs the command line; an error that a user can mend is a message without a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    try:
+        app()
+    except Stopped as stopped:
+        fail(str(stopped), stopped.exit_code)
+    except UserError as error:
+        fail(f"error: {error}", error.exit_code)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        fail(f"error: {explain(error)}", 1)
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """What SIGINT and SIGTERM do unless a command handles them better."""
+    raise Stopped(number, "stopped; run the same command again to go on")
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends with a message on standard error."""
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def explain(error: OSError) -> str:
+    """What the operating system refused, and what to do."""
+    place = f"{error.filename}: " if error.filename else ""
+    remedies = {
+        errno.ENOSPC: "free some space and run the same command again; what was saved is intact",
+        errno.EDQUOT: "free some space and run the same command again; what was saved is intact",
+        errno.EACCES: "change its permissions, or work in a folder of your own",
+        errno.EPERM: "change its permissions, or work in a folder of your own",
+        errno.EROFS: "work in a folder that can be written to",
+    }
+    remedy = remedies.get(error.errno or 0)
+    return f"{place}{error.strerror}" + (f"; {remedy}" if remedy else "")
+
+
+def die_with_reader() -> None:
+    """Ends quietly when whoever reads our output goes away, as in `| head`."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)

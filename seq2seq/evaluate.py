@@ -1,0 +1,147 @@
+"""`seq2seq evaluate`: perplexity, BLEU, chrF, TER and ROUGE, each with its signature."""
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from seq2seq.config import Corpus, Evaluation, File
+from seq2seq.console import bar, say
+from seq2seq.data.batches import Batches
+from seq2seq.data.corpus import Pair, locate, read_lines, read_pairs, verify
+from seq2seq.data.store import Store
+from seq2seq.decoding.translator import Translator
+from seq2seq.errors import ConfigError, UserError
+from seq2seq.files import sha256, write_file, write_json
+from seq2seq.models.folder import LoadedModel
+from seq2seq.runs import open_model
+from seq2seq.scoring.metrics import Score, score
+from seq2seq.training.loss import perplexity
+
+Scores = dict[str, Score]
+
+
+def evaluate(
+    model: Path | None,
+    *,
+    source: Path | None,
+    reference: Path | None,
+    hypothesis: Path | None,
+    output: Path | None,
+    as_json: bool,
+    device: str | None,
+) -> None:
+    """Prints the scores of a model on its test sets or on given files, or of a file alone."""
+    if hypothesis is not None:
+        if reference is None or source is not None or model is not None:
+            raise ConfigError("--hypothesis goes with --reference, and with no model or --source")
+        show(None, {hypothesis.name: score_files(hypothesis, reference)}, as_json)
+        return
+    if (source is None) != (reference is None):
+        raise ConfigError("--source and --reference go together")
+    opened = open_model(model, device)
+    loaded = opened.loaded
+    sets = dict(loaded.config.data.test)
+    if source is not None:
+        files = {"source": File(path=str(source)), "target": File(path=str(reference))}
+        sets = {source.name: Corpus(**files)}
+    if not sets:
+        raise UserError(
+            f"the config of {opened.folder} names no test set; give --source and --reference"
+        )
+    folder = output or opened.place / "evaluation"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for name, pairs in {name: read_set(corpus) for name, corpus in sets.items()}.items():
+        hypotheses = translate_set(loaded, name, pairs)
+        write_file(folder / f"{name}.hypotheses.txt", "".join(f"{line}\n" for line in hypotheses))
+        results[name] = score_set(loaded, pairs, hypotheses)
+    write_json(folder / "scores.json", as_object(opened.folder, results))
+    show(opened.folder, results, as_json)
+    say(f"translations and scores are kept in {folder}")
+
+
+def read_set(corpus: Corpus) -> list[Pair]:
+    """The pairs of a test set, whose files must be there and be the right ones."""
+    for file in (corpus.source, corpus.target):
+        path = locate(file)
+        if file.sha256:
+            verify(file, sha256(path))
+    return list(read_pairs(corpus))
+
+
+def translate_set(loaded: LoadedModel, name: str, pairs: Sequence[Pair]) -> list[str]:
+    """The translation of each source, with a progress bar on a terminal."""
+    translator = Translator(
+        loaded.model,
+        loaded.tokenizers,
+        loaded.config.decoding,
+        max_length=loaded.config.data.max_length,
+        warn=lambda message: say(f"warning: {name}: {message}"),
+    )
+    with bar(name, len(pairs), "lines") as shown:
+        return translator.translate([pair.source for pair in pairs], done=shown.update)
+
+
+def score_set(loaded: LoadedModel, pairs: Sequence[Pair], hypotheses: Sequence[str]) -> Scores:
+    """Every score that the config asks for."""
+    metrics = loaded.config.evaluation.metrics
+    found: Scores = {"ppl": perplexity_of(loaded, pairs)} if "ppl" in metrics else {}
+    text_metrics = [metric for metric in metrics if metric != "ppl"]
+    found |= score(text_metrics, hypotheses, [[pair.target for pair in pairs]])
+    return {metric: found[metric] for metric in metrics}
+
+
+def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair]) -> Score:
+    """Perplexity by piece, with what must agree before two of them can be compared."""
+    longest = loaded.config.data.max_length
+    source, target = (
+        [ids[:longest] for ids in tokenizer.encode([pair[side] for pair in pairs])]
+        for side, tokenizer in enumerate(loaded.tokenizers)
+    )
+    batches = Batches(Store.of(source, target), loaded.config.decoding.batch_tokens)
+    signature = "|".join(
+        [
+            "unit:piece",
+            "eos:yes",
+            f"tok:sentencepiece-{loaded.tokenizers.fingerprint[:8]}",
+            f"version:seq2seq-{version('seq2seq')}",
+        ]
+    )
+    return Score("PPL", perplexity(loaded.model, batches, loaded.device), signature)
+
+
+def score_files(hypothesis: Path, reference: Path) -> Scores:
+    """The scores of a file of hypotheses, without a model."""
+    hypotheses, references = (
+        list(read_lines(File(path=str(locate(File(path=str(path)))))))
+        for path in (hypothesis, reference)
+    )
+    metrics = [metric for metric in Evaluation().metrics if metric != "ppl"]
+    return score(metrics, hypotheses, [references])
+
+
+def as_object(model: Path | None, results: dict[str, Scores]) -> dict[str, Any]:
+    """The results as JSON has them."""
+    return {
+        "model": None if model is None else str(model),
+        "sets": {
+            name: {
+                metric: {"score": one.score, "signature": one.signature}
+                for metric, one in scores.items()
+            }
+            for name, scores in results.items()
+        },
+    }
+
+
+def show(model: Path | None, results: dict[str, Scores], as_json: bool) -> None:
+    """Prints the results: a table for people, or JSON for programs."""
+    if as_json:
+        print(json.dumps(as_object(model, results), indent=2, ensure_ascii=False))
+        return
+    for name, scores in results.items():
+        print(name)
+        for one in scores.values():
+            print(f"  {one.name:<8} {one.score:7.2f}  {one.signature}")

@@ -1,0 +1,54 @@
+"""Where runs and their models lie, and which one a person means.
+
+runs/<name>/best/             the model folder of a run
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from seq2seq.console import say
+from seq2seq.errors import UserError
+from seq2seq.models.folder import LoadedModel, choose_device, load_model
+
+RUNS = Path("runs")
+
+
+class Opened(NamedTuple):
+    """A model and where it was found."""
+
+    loaded: LoadedModel
+    folder: Path  # the model's
+    place: Path  # where results belong: its run, or a folder here with its name
+
+
+def open_model(named: Path | None, device: str | None = None) -> Opened:
+    """The model of a folder (a model's or a run's), or of the newest run, which it names."""
+    if named is None:
+        named = newest_run()
+        say(f"using the best model of the newest run, {named}")
+    folder = find_model(named)
+    in_run = (folder.parent / "checkpoints").is_dir()
+    place = folder.parent if in_run else Path(folder.resolve().name)
+    return Opened(load_model(folder, choose_device(device or "auto")), folder, place)
+
+
+def find_model(named: Path) -> Path:
+    """The model folder that a person means by the path of a model or of a run."""
+    if (named / "best").is_dir():
+        return named / "best"
+    if (named / "checkpoints").is_dir():
+        raise UserError(f"{named} has no model yet; let it train until its first validation")
+    if not named.is_dir():
+        raise UserError(f"{named} is no folder; name a run, such as runs/quickstart, or a model")
+    return named
+
+
+def newest_run() -> Path:
+    """The run that was written to last and has a model."""
+    found = [run for run in RUNS.glob("*") if (run / "best").is_dir()]
+    if not found:
+        raise UserError(
+            f"there is no trained model in {RUNS}/; train one: "
+            "seq2seq train configs/quickstart.yaml"
+        )
+    return max(found, key=lambda run: ((run / "metrics.jsonl").stat().st_mtime_ns, run.name))

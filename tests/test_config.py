@@ -1,0 +1,546 @@
+"""Reading, writing and comparing configs; the exact text of what is said about wrong ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from seq2seq.config import Config, differences, documentation, dump, load
+from seq2seq.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+PAIR: dict[str, Any] = {"source": "a", "target": "b"}
+SMALL: dict[str, Any] = {"name": "small", "data": {"train": [PAIR], "valid": PAIR}}
+DATA = "data: {train: [{source: a, target: b}], valid: {source: a, target: b}}\n"
+
+NAME = (
+    "must be letters A-Z and a-z, digits, dots, hyphens and underscores, "
+    "with a letter or a digit first"
+)
+FORM = "must have the form section.option=value, such as training.max_updates=100"
+OVERGROWN = "nests or repeats too much; does an alias contain itself?"
+BOMB = "a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "configs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(text: str | bytes, *overrides: str) -> Config:
+    content = text if isinstance(text, bytes) else text.encode()
+    Path("configs/mine.yaml").write_bytes(content)
+    return load("configs/mine.yaml", overrides)
+
+
+def complaint(text: str | bytes, *overrides: str) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        read(text, *overrides)
+    title, *lines = str(error.value).splitlines()
+    assert title == "configs/mine.yaml cannot be used:"
+    assert all(line.startswith("  ") for line in lines)
+    return [line.removeprefix("  ") for line in lines]
+
+
+# What is wrong with the values of options; each text follows a first line with the data.
+VALUES: dict[str, str | list[str]] = {
+    "seed: 4.5": "line 2: seed: must be a whole number, not 4.5",
+    "seed: '4'": 'line 2: seed: must be a whole number, not "4"',
+    "seed: -1": "line 2: seed: must be 0 or more, not -1",
+    "seed: yes": 'line 2: seed: must be a whole number, not "yes"',
+    "seed: true": "line 2: seed: must be a whole number, not true",
+    "seed:": "line 2: seed: must be a whole number, not empty",
+    "seed: 1e3": "line 2: seed: must be a whole number, not 1000.0",
+    "name: 3": "line 2: name: must be text, not 3; put it in quotes",
+    "name: [a]": 'line 2: name: must be text, not ["a"]',
+    "name: a b": f'line 2: name: {NAME}, not "a b"',
+    'name: "\\ud800"': 'line 2: name: must be text, not "\\ud800"',
+    "device: cdua": 'line 2: device: must be auto, cpu, cuda or mps, not "cdua"; '
+    "did you mean cuda?",
+    "device: gpu": 'line 2: device: must be auto, cpu, cuda or mps, not "gpu"',
+    "sed: 1": "line 2: sed: is not an option; did you mean seed?",
+    "zork: 1": "line 2: zork: is not an option",
+    "dropout: 0.1": "line 2: dropout: is not an option; did you mean model.dropout?",
+    "batch_token: 1": "line 2: batch_token: is not an option; "
+    "did you mean training.batch_tokens or decoding.batch_tokens?",
+    "training.warmup: 1": "line 2: training.warmup: is not an option; "
+    "put warmup in a line of its own below training:",
+    "training:": "line 2: training: must be options {max_updates, max_epochs, max_minutes, ...}, "
+    "not empty",
+    "training: {dropout: 0.1}": "line 2: training.dropout: is not an option; "
+    "did you mean model.dropout?",
+    "training:\n  seed: 1\n  learning_rat: 1": [
+        "line 3: training.seed: is not an option; did you mean seed?",
+        "line 4: training.learning_rat: is not an option; did you mean training.learning_rate?",
+    ],
+    "training: {batch_token: 1}": "line 2: training.batch_token: is not an option; "
+    "did you mean training.batch_tokens?",
+    "training: {patience: 0}": "line 2: training.patience: must be 1 or more, not 0",
+    "training: {learning_rate: 0}": "line 2: training.learning_rate: must be more than 0, not 0",
+    "training: {learning_rate: fast}": "line 2: training.learning_rate: must be a number, "
+    'not "fast"',
+    "training: {learning_rate: .inf}": "line 2: training.learning_rate: must be a finite number, "
+    "not Infinity",
+    "training: {label_smoothing: 1}": "line 2: training.label_smoothing: must be less than 1, "
+    "not 1",
+    "training: {optimizer: sgd}": 'line 2: training.optimizer: must be adamw, not "sgd"',
+    "training: {metrics: bleu}": "line 2: training.metrics: must be a list such as [a, b], "
+    'not "bleu"',
+    "training: {metrics: []}": "line 2: training.metrics: must be a list of 1 or more, not of 0",
+    "training:\n  metrics:\n  - ppl\n  - belu": "line 5: training.metrics.1: must be ppl, bleu, "
+    'chrf, ter, rouge1, rouge2 or rougeL, not "belu"; did you mean bleu?',
+    "training: {metrics: [ppl, ppl]}": "line 2: training.metrics: names a metric twice",
+    "training: {betas: [0.9]}": "line 2: training.betas: must be a list of 2 or more, not of 1",
+    "training: {betas: [0, 0, 0]}": "line 2: training.betas: must be a list of 2 or fewer, "
+    "not of 3",
+    "tokenizer: {character_coverage: 1.5}": "line 2: tokenizer.character_coverage: "
+    "must be 1 or less, not 1.5",
+    "tokenizer: {shared: 3}": "line 2: tokenizer.shared: must be true or false, not 3",
+    "tokenizer: {shared: maybe}": 'line 2: tokenizer.shared: must be true or false, not "maybe"',
+    "tokenizer: {shared: [no]}": 'line 2: tokenizer.shared: must be true or false, not ["no"]',
+    "model: lstm": 'line 2: model: must be options such as {kind: transformer}, not "lstm"',
+    "model: {dim: 512}": "line 2: model.kind: is required: add kind: transformer or kind: lstm",
+    "model: {kind: lstn}": 'line 2: model.kind: must be transformer or lstm, not "lstn"; '
+    "did you mean lstm?",
+    "model: {kind: true}": "line 2: model.kind: must be transformer or lstm, not true",
+    "model: {kind: transformer, input_feeding: true}": "line 2: model.input_feeding: "
+    "is an option of kind: lstm, not transformer",
+    "model: {kind: lstm, heads: 4}": "line 2: model.heads: "
+    "is an option of kind: transformer, not lstm",
+    "model: {kind: lstm, drop_out: 0}": "line 2: model.drop_out: is not an option; "
+    "did you mean model.dropout?",
+    "model:\n  kind: transformer\n  dim: 511\n  heads: 7\n": "line 4: model.dim: "
+    "sinusoidal positions need an even width, not 511",
+    "model:\n  kind: transformer\n  dim: 512\n  heads: 7\n": "line 5: model.heads: "
+    "7 heads cannot share a width of 512 evenly",
+    "training:\n  schedule: cosine\n  warmup: 9\n  max_updates: 9\n  average: 9": [
+        "line 4: training.warmup: must end before max_updates (9)",
+        "line 6: training.average: cannot average 9 checkpoints of keep_best: 5",
+    ],
+    "model: {kind: lstm}\ntokenizer:\n  kind: bpe\n  shared: no": "line 2: model.share_embeddings: "
+    "all embeddings cannot be shared by two vocabularies; "
+    "set it to target, or tokenizer.shared to true",
+}
+
+# What is wrong with whole files.
+FILES: dict[str, str | list[str]] = {
+    "": [
+        "data.train: is required: the corpora to learn from, one after the other",
+        "data.valid: is required: the pairs that every choice is made on: early stopping, "
+        "the best checkpoint",
+    ],
+    "\ndata: {train: [{source: a}], valid: {source: a, target: b}}": "line 2: data.train.0.target: "
+    "is required: what the model writes: a path, or {path, urls, sha256, member}",
+    "data: 3": "line 1: data: must be options {source, target, train, ...}, not 3",
+    "- data": 'line 1: must be options such as `seed: 1`, not ["data"]',
+    "data:x": 'line 1: must be options such as `seed: 1`, not "data:x"',
+    """\
+data:
+  source: 3
+  target: true
+  train:
+  - 1
+  - source: {path: 3, url: b}
+    target: [b]
+  valid: {source: {path: a, sha256: ABC}, target: ''}
+  test:
+    a b: {source: a, target: b}
+    source: {target: b, trget: c}
+""": [
+        "line 2: data.source: must be text, not 3; put it in quotes",
+        "line 3: data.target: must be text, not true; put it in quotes",
+        "line 5: data.train.0: must be options {source, target}, not 1",
+        "line 6: data.train.1.source.path: must be text, not 3; put it in quotes",
+        "line 6: data.train.1.source.url: is not an option; did you mean data.train.1.source.urls?",
+        "line 7: data.train.1.target: must be a path, or options {path, urls, sha256, member}, "
+        'not ["b"]',
+        'line 8: data.valid.source.sha256: must be 64 hexadecimal digits in lower case, not "ABC"',
+        "line 8: data.valid.target.path: must not be empty",
+        f'line 10: data.test.a b: {NAME}, not "a b"',
+        "line 11: data.test.source.source: is required: "
+        "what the model reads: a path, or {path, urls, sha256, member}",
+        "line 11: data.test.source.trget: is not an option; did you mean data.test.source.target?",
+    ],
+    "data: {train: [{source: a, target: b}], valid: {source: a, target: b}, test: [a]}": "line 1: "
+    'data.test: must be entries by name such as {name: ...}, not ["a"]',
+}
+
+# What keeps a text from being YAML, or from being plain data.
+TEXTS: dict[str | bytes, str | list[str]] = {
+    "data:\n\ttrain: a": "line 2: is not valid YAML: a tab stands where YAML wants spaces",
+    "seed: a: b": "line 1: is not valid YAML: "
+    'check the indentation, and put text with ": " in quotes',
+    "seed: 1\n  name: b": "line 2: is not valid YAML: "
+    'check the indentation, and put text with ": " in quotes',
+    "seed: 1\nname\ndevice: cpu": "line 2: is not valid YAML: "
+    'a name and its value need ": " between them',
+    "data:\n  source: 1\n target: c": "line 3: is not valid YAML: "
+    "this line does not go on from the lines above",
+    "seed: 1\nname: 'x\ndevice: cpu\n": "line 2: is not valid YAML: "
+    "a quotation mark opens here and never closes",
+    "data: {train: [\nseed: 1\n": "line 1: is not valid YAML: "
+    "a bracket opens here and does not close, or lacks a comma",
+    "name: *x": "line 1: is not valid YAML: text that starts with * must be in quotes",
+    "name: @x": "line 1: is not valid YAML: text that starts with @ must be in quotes",
+    "metrics: - ppl": 'line 1: is not valid YAML: put each "- " in a line of its own',
+    "seed: 1\n---\nseed: 2": "line 2: is not valid YAML: "
+    "--- starts a second document, but a config is one",
+    "name: }": "line 1: is not valid YAML: a value is missing, or a bracket out of place",
+    "seed: 1\nname: a\x07": "line 2: has a control character, '\\x07'; remove it",
+    b"seed: 1\nname: \xe9": "line 2: is not UTF-8; save the file in that encoding",
+    "seed: 1".encode("utf-16"): "line 1: is not UTF-8; save the file in that encoding",
+    f"{DATA}seed: 1\nseed: 2": "line 3: seed: is given twice, first in line 2",
+    f"{DATA}training:\n  warmup: 1\n\n  warmup: x": "line 5: training.warmup: is given twice, "
+    "first in line 3",
+    f"{DATA}2016: a": "line 2: a name must be text; put 2016 in quotes",
+    f"{DATA}training: {{true: 1}}": "line 2: training: a name must be text; put true in quotes",
+    f"{DATA}? [a]\n: b": "line 2: a name must be text; put [] in quotes",
+    f"{DATA}name: !!python/object/apply:os.getcwd []": [
+        "line 2: name: cannot have a tag (!!python/object/apply:os.getcwd); "
+        "put text that starts with ! in quotes",
+        "line 2: name: must be text, not []",
+    ],
+    f"{DATA}name: !important a": "line 2: name: cannot have a tag (!important); "
+    "put text that starts with ! in quotes",
+    f"{DATA}training: &again\n  warmup: *again": f"line 2: {OVERGROWN}",
+    BOMB: f"line 1: {OVERGROWN}",
+    "[" * 5000: f"line 1: {OVERGROWN}",
+}
+
+OVERRIDES: dict[str, str | list[str]] = {
+    "training.max_updates": f"--set training.max_updates: {FORM}",
+    "=1": f"--set =1: {FORM}",
+    "training..warmup=1": f"--set training..warmup=1: {FORM}",
+    "training.warmup=": "--set training.warmup: must be a whole number, not empty",
+    "training.warmup=soon": '--set training.warmup: must be a whole number, not "soon"',
+    "training.metrics=[": "--set training.metrics: is not valid YAML: "
+    "a value is missing, or a bracket out of place",
+    "training.warm_up=1": "--set training.warm_up: is not an option; did you mean training.warmup?",
+    "seed={a: 1, a: 1}": [
+        "--set seed.a: is given twice",
+        '--set seed: must be a whole number, not {"a": 1}',
+    ],
+    "model.heads=8": "--set model.kind: is required: add kind: transformer or kind: lstm",
+    "data.train.1.source=c": "--set data.train.1.target: is required: "
+    "what the model writes: a path, or {path, urls, sha256, member}",
+    "data.train.2.source=c": "--set data.train.2.source: cannot be set, "
+    'because [{"source": "a", "target": "b"}] has no 2',
+    "data.valid.source.member=c": "--set data.valid.source.member: cannot be set, "
+    'because "a" has no member',
+}
+
+
+OPTIONS = """
+    data decoding device evaluation model name seed tokenizer training
+    data.max_length data.prepared data.source data.target data.test data.train data.valid
+    data.valid.source data.valid.source.member data.valid.source.path data.valid.source.sha256
+    data.valid.source.urls data.valid.target data.valid.target.member data.valid.target.path
+    data.valid.target.sha256 data.valid.target.urls
+    decoding.batch_tokens decoding.beam decoding.length_penalty decoding.max_length_ratio
+    evaluation.metrics
+    model.activation_dropout model.attention model.attention_dropout model.bidirectional
+    model.cell model.decoder_layers model.dim model.dropout model.embedding_dim
+    model.encoder_layers model.ffn_dim model.heads model.input_feeding model.kind model.norm
+    model.positions model.share_embeddings
+    tokenizer.byte_fallback tokenizer.character_coverage tokenizer.kind tokenizer.normalization
+    tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size
+    training.accumulate training.average training.average_of training.batch_tokens
+    training.betas training.clip_norm training.decode_every training.keep_best
+    training.keep_last training.label_smoothing training.learning_rate training.log_every
+    training.max_epochs training.max_minutes training.max_updates training.metrics
+    training.optimizer training.patience training.samples training.schedule
+    training.validate_every training.warmup training.weight_decay
+"""
+
+
+def lines(expected: str | list[str]) -> list[str]:
+    return [expected] if isinstance(expected, str) else expected
+
+
+@pytest.mark.parametrize(("text", "expected"), VALUES.items())
+def test_wrong_options_are_explained_exactly(text, expected):
+    assert complaint(DATA + text) == lines(expected)
+
+
+@pytest.mark.parametrize(("text", "expected"), FILES.items())
+def test_wrong_files_are_explained_exactly(text, expected):
+    assert complaint(text) == lines(expected)
+
+
+@pytest.mark.parametrize(("text", "expected"), TEXTS.items(), ids=range(len(TEXTS)))
+def test_what_is_no_yaml_is_explained_exactly(text, expected):
+    assert complaint(text) == lines(expected)
+
+
+@pytest.mark.parametrize(("override", "expected"), OVERRIDES.items())
+def test_wrong_overrides_are_explained_exactly(override, expected):
+    assert complaint(DATA, override) == lines(expected)
+
+
+def test_all_problems_are_named_at_once_in_the_order_of_their_places():
+    text = "seed: a\nsede: 1\nmodel:\n  kind: transformer\n  heads: 7\ndata: {train: []}\nseed: 2"
+    assert complaint(text, "zork=1", "name=3", "decoding.beam") == [
+        'line 1: seed: must be a whole number, not "a"',
+        "line 2: sede: is not an option; did you mean seed?",
+        "line 5: model.heads: 7 heads cannot share a width of 256 evenly",
+        "line 6: data.train: must be a list of 1 or more, not of 0",
+        "line 6: data.valid: is required: the pairs that every choice is made on: early stopping, "
+        "the best checkpoint",
+        "line 7: seed: is given twice, first in line 1",
+        "--set zork: is not an option",
+        "--set name: must be text, not 3; put it in quotes",
+        f"--set decoding.beam: {FORM}",
+    ]
+
+
+def test_a_missing_file_is_named_beside_one_with_a_similar_name(folder):
+    read(DATA)
+    (folder / "runs").mkdir()
+    for path, expected in {
+        "configs/mime.yaml": "configs/mime.yaml is missing; did you mean configs/mine.yaml?",
+        "mine": "mine is missing; did you mean configs/mine.yaml?",
+        "configs/other.yaml": "configs/other.yaml is missing",
+        "nowhere/other.yaml": "nowhere/other.yaml is missing",
+        "runs": "runs is a folder; name a file in it",
+        "configs/mine.yaml/x": "configs/mine.yaml/x cannot be read: Not a directory",
+    }.items():
+        with pytest.raises(ConfigError) as error:
+            load(path)
+        assert str(error.value) == expected
+
+
+def test_the_option_decides_what_plain_text_means():
+    config = read(
+        "data: {source: no, target: 12:30, train: [{source: off, target: 2016-01-01}], "
+        "valid: {source: a, target: 1_000}}\n"
+        "model: {kind: lstm, share_embeddings: target}\n"
+        "tokenizer: {shared: no, byte_fallback: on}\n"
+        "seed: 010\n"
+        "training: {learning_rate: 1e-4, clip_norm: 0, weight_decay: .5, patience: ~}\n"
+        "decoding: {beam: 0x10, batch_tokens: 0o10}\n"
+    )
+    assert (config.data.source, config.data.target) == ("no", "12:30")
+    corpus = config.data.train[0]
+    assert (corpus.source.path, corpus.target.path) == ("off", "2016-01-01")
+    assert config.data.valid.target.path == "1_000"
+    assert config.tokenizer.shared is False
+    assert config.tokenizer.byte_fallback is True
+    assert config.seed == 10
+    assert config.training.learning_rate == 1e-4
+    assert (config.training.clip_norm, config.training.weight_decay) == (0.0, 0.5)
+    assert config.training.patience is None
+    assert (config.decoding.beam, config.decoding.batch_tokens) == (16, 8)
+
+
+def test_an_alias_stands_for_what_it_names():
+    text = "data: {valid: &pair {source: a, target: b}, train: [*pair], test: {again: *pair}}"
+    config = read(text, "data.test.again.source=c")
+    assert config.data.train == [config.data.valid]
+    assert config.data.test["again"].source.path == "c"
+
+
+def test_a_byte_order_mark_changes_nothing():
+    assert read(b"\xef\xbb\xbf" + DATA.encode()) == read(DATA)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    {
+        "training.max_updates=100": "training: {max_updates: 100}",
+        "training.metrics=[ppl]": "training: {metrics: [ppl]}",
+        "training.max_minutes=1e-1": "training: {max_minutes: 0.1}",
+        "training.patience=": "training: {patience: null}",
+        "model={kind: lstm}": "model: {kind: lstm}",
+        "name=of-override": "name: of-override",
+    }.items(),
+)
+def test_an_override_is_the_same_as_a_line_of_the_file(override, line):
+    assert read(DATA, override) == read(DATA + line)
+
+
+def test_an_override_reaches_into_entries():
+    config = read(
+        DATA,
+        "data.train.0.source=c",
+        "data.train.1={source: {path: e}, target: f}",
+        "data.train.1.source.urls=[g]",
+        "data.test.2016.source=h=i",
+        "data.test.2016.target=j",
+    )
+    first, second = config.data.train
+    assert (first.source.path, first.target.path) == ("c", "b")
+    assert (second.source.path, second.source.urls) == ("e", ["g"])
+    assert config.data.test["2016"].source.path == "h=i"
+
+
+def test_the_last_override_counts():
+    assert read(f"{DATA}seed: 1", "seed=2", "seed=3").seed == 3
+    assert complaint(f"{DATA}seed: 1", "seed=a", "seed=b", "name=_") == [
+        '--set seed: must be a whole number, not "b"',
+        f'--set name: {NAME}, not "_"',
+    ]
+
+
+def test_a_run_is_called_as_its_file_unless_it_is_named(folder):
+    for file, name in {
+        "wmt14.yaml": "wmt14",
+        "_my run.v2.yml": "my-run.v2",
+        "日本.yaml": "run",
+    }.items():
+        (folder / file).write_text(DATA, encoding="utf-8")
+        assert load(folder / file).name == name
+    assert read(f"{DATA}name: other").name == "other"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("**/*.y*ml")), ids=lambda p: p.name)
+def test_every_config_of_the_project_loads(path):
+    assert load(path).name
+
+
+# Values that fit each other more often than chance would have it.
+LIKELY = {
+    "dim": st.integers(1, 99).map(lambda number: 4 * number),
+    "heads": st.sampled_from([1, 2, 4]),
+    "average": st.just(1),
+    "warmup": st.just(0),
+    "vocab_size": st.integers(300, 10**20),
+    "metrics": st.lists(st.sampled_from(["ppl", "bleu"]), min_size=1, unique=True),
+}
+
+
+def values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Whatever a JSON schema allows."""
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return st.one_of([values(choice, definitions) for choice in choices])
+    if "$ref" in schema:
+        return values(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    if "enum" in schema or "const" in schema:
+        return st.sampled_from(schema.get("enum", [schema.get("const")]))
+    match schema["type"]:
+        case "null":
+            return st.none()
+        case "boolean":
+            return st.booleans()
+        case "integer":
+            return st.integers(min_value=schema.get("minimum"))
+        case "number":
+            return st.floats(
+                schema.get("minimum", schema.get("exclusiveMinimum")),
+                schema.get("maximum", schema.get("exclusiveMaximum")),
+                exclude_min="exclusiveMinimum" in schema,
+                exclude_max="exclusiveMaximum" in schema,
+                allow_infinity=False,
+            )
+        case "string" if "pattern" in schema:
+            return st.from_regex(schema["pattern"].replace("$", r"\Z"))
+        case "string":
+            return st.text(min_size=1)
+        case "array":
+            entry = values(schema["items"], definitions)
+            least = schema.get("minItems", 0)
+            return st.lists(entry, min_size=least, max_size=schema.get("maxItems", least + 2))
+    if "patternProperties" in schema:
+        ((name, entry),) = schema["patternProperties"].items()
+        names = values({"type": "string", "pattern": name}, definitions)
+        return st.dictionaries(names, values(entry, definitions), max_size=2)
+    options = {
+        name: LIKELY[name] if name in LIKELY else values(option, definitions)
+        for name, option in schema["properties"].items()
+    }
+    required = {name: options.pop(name) for name in schema.get("required", [])}
+    if "kind" in options:
+        required["kind"] = options.pop("kind")
+    return st.fixed_dictionaries(required, optional=options)
+
+
+SCHEMA = Config.model_json_schema()
+
+
+@given(values(SCHEMA, SCHEMA["$defs"]))
+@settings(
+    max_examples=100,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_what_is_written_reads_as_it_was(data):
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        if {problem["type"] for problem in error.errors()} == {"conflict"}:
+            reject()
+        raise
+    text = dump(config)
+    assert read(text) == config
+    assert dump(read(text)) == text
+    assert differences(config, read(text)) == []
+
+
+def test_every_option_is_written_out():
+    written = dump(read(DATA))
+    for line in ["seed: 1", "  learning_rate: 0.001", "  betas: [0.9, 0.98]", "  test: {}"]:
+        assert f"\n{line}\n" in written
+    assert "  - source: a\n    target: b\n" in written
+    assert "  target: 'no'\n" in dump(read(DATA, "data.target=no"))
+    assert "  target: česky\n" in dump(read(DATA, "data.target=česky"))
+
+
+LSTM = ["model={kind: lstm, dim: 8}"]
+COSINE = ["training.schedule=cosine", "training.max_updates=2000"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([], [], []),
+        ([], ["training.batch_tokens=1024"], ["training.batch_tokens: 4096 before, 1024 now"]),
+        ([], ["training.patience=null"], ["training.patience: 10 before, empty now"]),
+        (["model={kind: lstm}"], LSTM, ["model.dim: 512 before, 8 now"]),
+        ([], LSTM, ['model.kind: "transformer" before, "lstm" now']),
+        (
+            [],
+            ["data.train.1={source: c, target: d}"],
+            [
+                'data.train.1.source.path: empty before, "c" now',
+                'data.train.1.target.path: empty before, "d" now',
+            ],
+        ),
+        ([], ["name=other", "decoding.beam=1", "training.max_updates=3", "device=cpu"], []),
+        (
+            COSINE,
+            [*COSINE, "training.max_updates=3000", "seed=2"],
+            ["seed: 1 before, 2 now", "training.max_updates: 2000 before, 3000 now"],
+        ),
+    ],
+)
+def test_differences_are_those_that_change_results(old, new, expected):
+    assert differences(read(DATA, *old), read(DATA, *new)) == expected
+
+
+def test_the_options_grow_by_decision_only():
+    assert sorted(documentation.OPTIONS) == sorted(OPTIONS.split())
+
+
+def test_every_option_is_described():
+    page = documentation.page()
+    assert all(f"| `{option}`" in page for option in OPTIONS.split() if ".target." not in option)
+    assert "|  |" not in page
+
+
+def test_the_page_of_options_is_what_the_options_say():
+    written = (ROOT / "docs/options.md").read_text(encoding="utf-8")
+    assert written == documentation.page(), "run: python -m seq2seq.config > docs/options.md"
+
+
+def test_a_config_is_read_without_torch():
+    code = "import sys, seq2seq.config; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
