@@ -80,6 +80,7 @@ def train(
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     run: Annotated[
         Path | None,
         typer.Argument(
@@ -103,6 +104,9 @@ def evaluate(
     from seq2seq.evaluate import evaluate
 
     die_with_reader()
+    named_by = context.get_parameter_source("run")
+    if hypothesis and named_by and named_by.name == "ENVIRONMENT":
+        run = None  # SEQ2SEQ_MODEL names the model where one is needed
     evaluate(
         run,
         source=source,
@@ -150,7 +154,7 @@ def main() -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """What SIGINT and SIGTERM do unless a command handles them better."""
-    raise Stopped(number, "stopped; run the same command again to go on")
+    raise Stopped(number, "stopped; run the same command again")
 
 
 def fail(message: str, code: int) -> NoReturn:

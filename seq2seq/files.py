@@ -22,11 +22,15 @@ def write_file(path: Path, content: bytes | str) -> None:
     """Replaces a file durably."""
     partial = path.with_name(f"{path.name}.partial")
     data = content.encode() if isinstance(content, str) else content
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -38,13 +42,14 @@ def write_json(path: Path, value: Any) -> None:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which takes its place, instead of what was there, when it is complete."""
+    recover_folder(path)
     partial = path.with_name(f"{path.name}.partial")
     remove(partial)
     partial.mkdir(parents=True)
     try:
         yield partial
         for file in partial.iterdir():
-            with open(file, "rb") as opened:
+            with open(file, "r+b") as opened:  # Windows flushes only what may be written
                 os.fsync(opened.fileno())
         sync_folder(partial)
     except BaseException:

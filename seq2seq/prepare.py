@@ -10,10 +10,10 @@ again, and a changed input or option makes anew what depends on it.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from seq2seq.config import Config, Corpus, File
 from seq2seq.console import bar, say
@@ -34,6 +34,16 @@ from seq2seq.files import (
 
 FORMAT = 1  # raised when what is prepared changes its meaning
 BLOCK = 10_000  # pairs that are encoded together
+
+T = TypeVar("T")
+
+
+class Known(NamedTuple):
+    """A corpus that can be used."""
+
+    corpus: Corpus
+    hashes: list[str]  # of its files
+    pairs: int
 
 
 class Prepared(NamedTuple):
@@ -57,10 +67,10 @@ def prepare(config: Config) -> Prepared:
             "valid": [config.data.valid],
             **{f"test.{name}": [corpus] for name, corpus in config.data.test.items()},
         }
-        hashes = manifest.hash_files(corpora)
-        tokenizers = _tokenizers(config, manifest, hashes["train"], corpora["train"])
-        for name, some in corpora.items():
-            _encode(config, manifest, tokenizers, name, some, hashes[name])
+        known = manifest.check(corpora)
+        tokenizers = _tokenizers(config, manifest, known["train"])
+        for name, some in known.items():
+            _encode(config, manifest, tokenizers, name, some)
     return Prepared(
         tokenizers,
         Store.open(folder / "train"),
@@ -74,34 +84,56 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files: dict[str, Any] = {}
+        self.files: dict[str, Any] = {}  # by path
+        self.pairs: dict[str, int] = {}  # by the hashes of both files of a corpus
         self.parts: dict[str, Any] = {}
         try:
             saved = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             if saved["format"] == FORMAT:
                 self.files, self.parts = saved["files"], saved["parts"]
+                self.pairs = saved.get("pairs", {})
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             pass  # nothing that can be used: all is made anew
 
-    def hash_files(self, corpora: dict[str, list[Corpus]]) -> dict[str, list[list[str]]]:
-        """The hashes of both files of all corpora, which must be there and be the right ones.
+    def check(self, corpora: dict[str, list[Corpus]]) -> dict[str, list[Known]]:
+        """The corpora, when all files are there, the ones that are meant, aligned, and text.
 
-        A file is read again only if its size or time has changed.
+        Nothing long has been done when a UserError tells what is wrong. A file is read again only
+        if its size or time has changed.
         """
-        return {
-            name: [[self._hash(file) for file in (one.source, one.target)] for one in some]
-            for name, some in corpora.items()
-        }
+        every = [corpus for some in corpora.values() for corpus in some]
+        files = [file for corpus in every for file in (corpus.source, corpus.target)]
+        all_at_once(locate, files)
+        all_at_once(self._hash, files)
+        counts = all_at_once(self._count, every)
+        known = map(Known, every, map(self._hashes, every), counts)
+        return {name: list(islice(known, len(some))) for name, some in corpora.items()}
 
-    def _hash(self, file: File) -> str:
-        path = locate(file)
+    def _hash(self, file: File) -> None:
+        path = Path(file.path)
         status = path.stat()
-        seen = self.files.get(str(path))
+        seen = self.files.get(file.path)
         if not seen or (seen["bytes"], seen["time"]) != (status.st_size, status.st_mtime_ns):
             seen = {"bytes": status.st_size, "time": status.st_mtime_ns, "sha256": sha256(path)}
-            self.files[str(path)] = seen
+            self.files[file.path] = seen
         verify(file, seen["sha256"])
-        return f"{seen['sha256']}:{file.member or ''}"
+
+    def _hashes(self, corpus: Corpus) -> list[str]:
+        return [
+            f"{self.files[file.path]['sha256']}:{file.member or ''}"
+            for file in (corpus.source, corpus.target)
+        ]
+
+    def _count(self, corpus: Corpus) -> int:
+        key = " ".join(self._hashes(corpus))
+        if key not in self.pairs:
+            pairs = 0
+            with bar("checking", None, "pairs") as shown:
+                for _ in read_pairs(corpus):
+                    pairs += 1
+                    shown.update()
+            self.pairs[key] = pairs
+        return self.pairs[key]
 
     def has(self, name: str, key: str, files: Iterable[Path]) -> bool:
         """Whether a part is there, made of the same things."""
@@ -115,38 +147,61 @@ class Manifest:
         """Records a part that has been made."""
         sizes = {file.name: file.stat().st_size for file in files}
         self.parts[name] = {"key": key, "files": sizes, **facts}
-        write_json(
-            self.folder / MANIFEST,
-            {"format": FORMAT, "parts": self.parts, "files": self.files},
-        )
+        self._save()
+
+    def forget(self, name: str) -> None:
+        """Says that a part is not there, before it is replaced: a kill must not leave another."""
+        if self.parts.pop(name, None):
+            self._save()
+
+    def _save(self) -> None:
+        content = {"parts": self.parts, "files": self.files, "pairs": self.pairs}
+        write_json(self.folder / MANIFEST, {"format": FORMAT, **content})
 
 
-def _tokenizers(
-    config: Config, manifest: Manifest, hashes: list[list[str]], corpora: list[Corpus]
-) -> Tokenizers:
+def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
+    """What an action makes of each thing; raises one UserError for all that cannot be used."""
+    results, problems = [], []
+    for thing in things:
+        try:
+            results.append(action(thing))
+        except UserError as error:  # noqa: PERF203
+            problems.append(str(error))
+    several = dict.fromkeys(problems)  # a file may be named more than once
+    if several:
+        raise UserError("\n  ".join(["the data cannot be used:", *several][len(several) == 1 :]))
+    return results
+
+
+def _tokenizers(config: Config, manifest: Manifest, corpora: list[Known]) -> Tokenizers:
     """The tokenizers of the training text."""
     options, folder = config.tokenizer, manifest.folder
+    hashes = [known.hashes for known in corpora]
     key = fingerprint([FORMAT, hashes, options.model_dump(), config.seed])
     if manifest.has("tokenizer", key, folder.glob("tokenizer*.model")):
         return Tokenizers.read(folder, shared=options.shared)
-    for file in folder.glob("tokenizer*.model"):
-        file.unlink()
     say(f"finding {options.vocab_size:,} pieces ({options.kind})")
 
     def lines(sides: slice) -> Iterator[str]:
-        with bar("reading", None, "pairs") as shown:
-            for corpus in corpora:
-                for pair in read_pairs(corpus):
+        with bar("reading", sum(known.pairs for known in corpora), "pairs") as shown:
+            for known in corpora:
+                for pair in read_pairs(known.corpus):
                     shown.update()
                     yield from pair[sides]
 
     if options.shared:
         tokenizers = Tokenizers(*[train_tokenizer(lines(slice(2)), options, config.seed)] * 2)
     else:
-        sides = (slice(1), slice(1, 2))
+        sides = {"the source text": slice(1), "the target text": slice(1, 2)}
         tokenizers = Tokenizers(
-            *(train_tokenizer(lines(side), options, config.seed) for side in sides)
+            *(
+                train_tokenizer(lines(side), options, config.seed, text=text)
+                for text, side in sides.items()
+            )
         )
+    manifest.forget("tokenizer")
+    for file in folder.glob("tokenizer*.model"):
+        file.unlink()
     for name, content in tokenizers.files.items():
         write_file(folder / name, content)
     sizes = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
@@ -159,10 +214,10 @@ def _encode(
     manifest: Manifest,
     tokenizers: Tokenizers,
     name: str,
-    corpora: list[Corpus],
-    hashes: list[list[str]],
+    corpora: list[Known],
 ) -> None:
     """Makes the store of a set, unless it is there."""
+    hashes = [known.hashes for known in corpora]
     key = fingerprint([FORMAT, tokenizers.fingerprint, hashes, config.data.max_length])
     folder = manifest.folder / name
     recover_folder(folder)
@@ -170,19 +225,21 @@ def _encode(
         return
     counts = Counts(training=name == "train", longest=config.data.max_length)
     vocab_sizes = (len(tokenizers.source), len(tokenizers.target))
-    total = sum(1 for corpus in corpora for _ in read_pairs(corpus))
     with (
         new_folder(folder) as partial,
         StoreWriter(partial, vocab_sizes) as writer,
-        bar(name, total, "pairs") as shown,
+        bar(name, sum(known.pairs for known in corpora), "pairs") as shown,
     ):
-        for corpus in corpora:
-            pairs = read_pairs(corpus)
+        for known in corpora:
+            pairs = read_pairs(known.corpus)
             while block := list(islice(pairs, BLOCK)):
                 writer.append(*counts.admitted(block, tokenizers))
                 shown.update(len(block))
-    if not counts.pairs:
-        raise UserError(f"{name} has no pair left: {counts}")
+        if not counts.pairs:
+            raise UserError(
+                f"{name} has no pair left: {counts}; raise data.max_length, or name other files"
+            )
+        manifest.forget(name)
     manifest.add(name, key, folder.glob("*"), vars(counts))
     say(f"{name}: {counts}")
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from seq2seq.console import say
 from seq2seq.errors import UserError
+from seq2seq.files import recover_folder
 from seq2seq.models.folder import LoadedModel, choose_device, load_model
 
 RUNS = Path("runs")
@@ -34,6 +35,7 @@ def open_model(named: Path | None, device: str | None = None) -> Opened:
 
 def find_model(named: Path) -> Path:
     """The model folder that a person means by the path of a model or of a run."""
+    recover_folder(named / "best")
     if (named / "best").is_dir():
         return named / "best"
     if (named / "checkpoints").is_dir():

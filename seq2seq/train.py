@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -126,9 +126,11 @@ class Run:
 
     def _save(self, progress: Progress) -> None:
         training = self.config.training
-        self.checkpoints.save(self.model, self.optimizer, progress)
+        # The best model goes first: if the process is killed in between, what leads to it is done
+        # again, whereas a checkpoint that knows of it would never write it.
         if progress.best(1, training.metrics[0]) == [progress.update]:
             self._save_best(weights_of(self.model), {"update": progress.update})
+        self.checkpoints.save(self.model, self.optimizer, progress)
         self.checkpoints.prune(progress, training)
 
     def _save_best(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
@@ -166,14 +168,16 @@ class Run:
         if finished.exists() and json.loads(finished.read_text())["update"] == self.progress.update:
             return
         there = self.checkpoints.updates()
-        ranked = self.progress.best(training.average, metric)
-        chosen = ranked if training.average_of == "best" else there[-training.average :]
+        if training.average_of == "best":
+            ranked = self.progress.best(len(self.progress.scores), metric)
+            chosen = [update for update in ranked if update in there][: training.average]
+        else:
+            chosen = there[-training.average :]
         record: dict[str, object] = {
             "update": self.progress.update,
             "reason": self.progress.limit(training),
         }
         if training.average > 1 and len(chosen) > 1:
-            kept = weights_of(self.model)
             mean = self.checkpoints.average(chosen)
             set_weights(self.model, mean, self.folder)
             before = max(Progress.rank(one, metric) for one in self.progress.scores.values())
@@ -182,7 +186,6 @@ class Run:
             log.say(f"mean of {len(chosen)} checkpoints: {shown}")
             if Progress.rank(self.scores[metric], metric) > before:
                 self._save_best(mean, {"average": sorted(chosen)})
-            set_weights(self.model, kept, self.folder)
             record |= {"average": sorted(chosen), "valid": self.scores}
         write_json(finished, record)
 
@@ -204,7 +207,8 @@ def stop_signals(log: Log) -> Iterator[StopSignal]:
     def ask(number: int, frame: FrameType | None) -> None:
         stop.number = number
         signal.signal(signal.SIGINT, before[signal.SIGINT])
-        log.say("stopping after this step; press Ctrl-C again to stop at once")
+        with suppress(RuntimeError):  # raised if the signal came while a line was being written
+            log.say("stopping after this step; press Ctrl-C again to stop at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

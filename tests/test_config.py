@@ -70,6 +70,7 @@ VALUES: dict[str, str | list[str]] = {
     "device: gpu": 'line 2: device: must be auto, cpu, cuda or mps, not "gpu"',
     "sed: 1": "line 2: sed: is not an option; did you mean seed?",
     "zork: 1": "line 2: zork: is not an option",
+    "'[key]': 1": "line 2: [key]: is not an option",
     "dropout: 0.1": "line 2: dropout: is not an option; did you mean model.dropout?",
     "batch_token: 1": "line 2: batch_token: is not an option; "
     "did you mean training.batch_tokens or decoding.batch_tokens?",
@@ -197,6 +198,7 @@ TEXTS: dict[str | bytes, str | list[str]] = {
     "--- starts a second document, but a config is one",
     "name: }": "line 1: is not valid YAML: a value is missing, or a bracket out of place",
     "seed: 1\nname: a\x07": "line 2: has a control character, '\\x07'; remove it",
+    'name: "\\UFFFFFFFF"': "line 1: is not valid YAML: a \\U escape names no character",
     b"seed: 1\nname: \xe9": "line 2: is not UTF-8; save the file in that encoding",
     "seed: 1".encode("utf-16"): "line 1: is not UTF-8; save the file in that encoding",
     f"{DATA}seed: 1\nseed: 2": "line 3: seed: is given twice, first in line 2",
@@ -214,13 +216,13 @@ TEXTS: dict[str | bytes, str | list[str]] = {
     "put text that starts with ! in quotes",
     f"{DATA}training: &again\n  warmup: *again": f"line 2: {OVERGROWN}",
     BOMB: f"line 1: {OVERGROWN}",
-    "[" * 5000: f"line 1: {OVERGROWN}",
+    "[" * 2000: f"line 1: {OVERGROWN}",
 }
 
 OVERRIDES: dict[str, str | list[str]] = {
     "training.max_updates": f"--set training.max_updates: {FORM}",
     "=1": f"--set =1: {FORM}",
-    "training..warmup=1": f"--set training..warmup=1: {FORM}",
+    "training..warmup=1": f"--set training..warmup: {FORM}",
     "training.warmup=": "--set training.warmup: must be a whole number, not empty",
     "training.warmup=soon": '--set training.warmup: must be a whole number, not "soon"',
     "training.metrics=[": "--set training.metrics: is not valid YAML: "
@@ -468,7 +470,7 @@ SCHEMA = Config.model_json_schema()
 
 @given(values(SCHEMA, SCHEMA["$defs"]))
 @settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -483,6 +485,26 @@ def test_what_is_written_reads_as_it_was(data):
     assert read(text) == config
     assert dump(read(text)) == text
     assert differences(config, read(text)) == []
+
+
+YAML_LIKE = st.text(
+    st.sampled_from([*"\n\n  -:,'\"[]{}#&*!|>%@?~ab01.x\t\\U<=\x00\ud800é"]), max_size=40
+)
+
+
+@given(st.binary() | YAML_LIKE.map(lambda text: text.encode(errors="replace")), YAML_LIKE)
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_is_written_the_answer_is_a_config_or_a_complaint(content, override):
+    with pytest.raises(ConfigError):
+        read(content, f"data.{override}", f"seed={override}", "zork=1")
+
+
+def test_no_line_break_is_lost():
+    for text in ["\x85", "a\u2028b", "\r", " \n ", "\ufeff"]:
+        data = {**SMALL["data"], "target": text}
+        assert read(dump(Config.model_validate({**SMALL, "data": data}))).data.target == text
 
 
 def test_every_option_is_written_out():

@@ -54,7 +54,9 @@ def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
     """The keys of each option that is wrong, and what is wrong with it."""
     for problem in error.errors(include_url=False):
         location, kind = problem["loc"], problem["type"]
-        if location[-1:] == ("[key]",):  # pydantic's word for the name of an entry
+        if (
+            kind.startswith("string") and location[-1] == "[key]"
+        ):  # pydantic's word for the name of an entry
             location = location[:-1]
         keys = location
         if location[0:1] == ("model",):  # pydantic puts the kind in between

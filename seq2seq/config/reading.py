@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -20,8 +20,8 @@ from seq2seq.errors import ConfigError
 
 TAG = "tag:yaml.org,2002:"
 Place = tuple[int, int, str]  # its order in a report: lines, overrides, nowhere; its name there
-NOWHERE: Place = (2, 0, "")
 MANY, DEEP = 20_000, 50  # values, and levels of them, in a config; aliases of aliases multiply
+FORM = "must have the form section.option=value, such as training.max_updates=100"
 OVERGROWN = "nests or repeats too much; does an alias contain itself?"
 
 PLAIN: list[tuple[str, Callable[[str], Any]]] = [
@@ -38,7 +38,7 @@ SYNTAX = [
     (r"'\\t' that cannot start", "a tab stands where YAML wants spaces", False),
     (r"mapping values are not", 'check the indentation, and put text with ": " in quotes', False),
     (r"could not find expected ':'", 'a name and its value need ": " between them', True),
-    (r"expected <block end>", "this line does not go on from the lines above", False),
+    (r"<block end>|'<document", "this line does not go on from the lines above", False),
     (r"unexpected end of stream", "a quotation mark opens here and never closes", True),
     (r"expected ',' or", "a bracket opens here and does not close, or lacks a comma", True),
     (r"expected the node content", "a value is missing, or a bracket out of place", False),
@@ -62,8 +62,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises a ConfigError that names all problems at once.
     """
-    path = Path(path)
-    document = Document()
+    path, document = Path(path), Document()
     try:
         document.read(_text(path))
     except Unreadable as error:
@@ -77,7 +76,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         for keys, message in explain(error):
             document.report(keys, message)
     if document.problems:
-        lines = [text for _, text in sorted(document.problems)]
+        lines = (text for _, text in sorted(document.problems))
         message = "\n  ".join([f"{path} cannot be used:", *lines])
         raise ConfigError(message.encode(errors="backslashreplace").decode())
     return config
@@ -106,23 +105,20 @@ def differences(old: Config, new: Config) -> list[str]:
 def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     """Every option that changes results and is not empty."""
     if isinstance(value, Section):
-        for name, field in type(value).model_fields.items():
-            if FREE not in field.metadata:
-                yield from _given(getattr(value, name), (*keys, name))
-    elif isinstance(value, dict):
-        for name, entry in value.items():
-            yield from _given(entry, (*keys, name))
+        fields = type(value).model_fields
+        value = {name: option for name, option in value if FREE not in fields[name].metadata}
     elif isinstance(value, list) and isinstance(next(iter(value), None), Section):
-        for number, entry in enumerate(value):
-            yield from _given(entry, (*keys, number))
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _given(entry, (*keys, key))
     elif value not in (None, []):
         yield keys, value
 
 
 def _text(path: Path) -> str:
     try:
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-        return content.decode()
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8).decode()
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing{_similar(path)}") from None
     except IsADirectoryError:
@@ -130,7 +126,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise Unreadable(line, "is not UTF-8; save the file in that encoding") from None
 
 
@@ -153,7 +149,7 @@ class Document:
     def report(self, keys: Keys, message: str, place: Place | None = None) -> None:
         """Adds a problem; unless given, its place is that of the value, or of what lacks it."""
         given = (keys[:end] for end in range(len(keys), 0, -1) if keys[:end] in self.places)
-        place = place or self.places.get(next(given, ()), NOWHERE)
+        place = place or self.places.get(next(given, ()), (2, 0, ""))
         option = f"{dotted(keys)}: " if keys else ""
         self.problems.append((place, f"{place[2]}{option}{message}"))
 
@@ -168,18 +164,15 @@ class Document:
         """Sets an option as in training.max_updates=100."""
         name, equals, value = text.partition("=")
         parts, place = name.split("."), (1, number, "--set ")
-        if not equals or not all(parts):
-            form = "section.option=value, such as training.max_updates=100"
-            self.report((text,), f"must have the form {form}", place)
-            return
         holder: Any = [self.data]
         key: str | int = 0
         keys: Keys = ()
         try:
+            if not equals or not all(parts):
+                raise Unreadable(0, FORM)
             node = _compose(value)
             for part in parts:
-                if holder[key] is None:
-                    holder[key] = {}
+                holder[key] = {} if holder[key] is None else holder[key]
                 holder = holder[key]
                 key = _room(holder, part)
                 keys = (*keys, key)
@@ -188,7 +181,7 @@ class Document:
             self.places[keys] = place
             holder[key] = node and self._value(node, keys, place)
         except Unreadable as error:
-            self.report((name,), str(error), place)
+            self.report((name or text,), str(error), place)
 
     def _value(self, node: yaml.Node, keys: Keys, place: Place | None) -> Any:
         here = place or _line(node)
@@ -201,9 +194,9 @@ class Document:
             self.report(keys, f"cannot have a tag ({tag}); put text that starts with ! in quotes")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, keys, place)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*keys, i), place) for i, item in enumerate(node.value)]
-        return _scalar(cast(yaml.ScalarNode, node))
+        if isinstance(node, yaml.ScalarNode):
+            return _scalar(node)
+        return [self._value(item, (*keys, i), place) for i, item in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys, place: Place | None) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
@@ -229,9 +222,10 @@ def _compose(text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         raise _in_words(error) from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        found = ascii(text[error.position])
+        line, found = text.count("\n", 0, error.position) + 1, ascii(text[error.position])
         raise Unreadable(line, f"has a control character, {found}; remove it") from None
+    except (OverflowError, ValueError):  # PyYAML does not check \U escapes
+        raise Unreadable(1, r"is not valid YAML: a \U escape names no character") from None
     except RecursionError:
         raise Unreadable(1, OVERGROWN) from None
 
@@ -282,6 +276,11 @@ class Dumper(yaml.SafeDumper):
         return True
 
 
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if text.isprintable() else '"'  # other styles lose odd line breaks
+    return dumper.represent_scalar(f"{TAG}str", text, style=style)
+
+
 def _list_node(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
     short = len(str(items)) <= 80 and not any(isinstance(item, Section) for item in items)
     return dumper.represent_sequence(f"{TAG}seq", items, flow_style=short)
@@ -295,5 +294,6 @@ def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
 
 PLAIN_TEXT = re.compile(rf"({'|'.join(pattern for pattern, _ in PLAIN)})\Z")
 Dumper.add_implicit_resolver("!1.2", PLAIN_TEXT, None)  # beside those of version 1.1
+Dumper.add_representer(str, _text_node)
 Dumper.add_representer(list, _list_node)
 Dumper.add_multi_representer(Section, _section_node)

@@ -1,4 +1,4 @@
-"""Aligned text from files: one segment a line, plain or gzip, or inside a tar archive.
+"""Aligned text from files: one segment a line, plain or gzip, and either inside a tar archive.
 
 A line ends at a line feed and nothing else: Python's text mode and `splitlines` both see other ends
 (U+0085, U+2028, a lone carriage return), which would shift the alignment.
@@ -7,11 +7,11 @@ A line ends at a line feed and nothing else: Python's text mode and `splitlines`
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import zip_longest
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -65,14 +65,18 @@ def read_lines(file: File) -> Iterator[str]:
                     text = line.decode("utf-8")
                 except UnicodeDecodeError as error:
                     raise UserError(
-                        f"{file.path}:{number} is not UTF-8 (byte {error.start + 1} of the line is "
-                        f"0x{line[error.start]:02x}); convert the file, for example with iconv"
+                        f"{named(file)}:{number} is not UTF-8 (byte {error.start + 1} of the line "
+                        f"is 0x{line[error.start]:02x}); convert the file, for example with iconv"
                     ) from None
                 if number == 1:
                     text = text.removeprefix(BYTE_ORDER_MARK)
                 yield text.removesuffix("\n").removesuffix("\r")
-        except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.ReadError):
-            raise UserError(f"{file.path} is cut off or damaged; fetch it again") from None
+        except (EOFError, zlib.error, tarfile.TarError):
+            raise UserError(_damaged(file)) from None
+        except OSError as error:
+            if error.errno is not None:  # the system's, not a decompressor's
+                raise
+            raise UserError(_damaged(file)) from None
 
 
 def read_pairs(corpus: Corpus) -> Iterator[Pair]:
@@ -88,45 +92,55 @@ def read_pairs(corpus: Corpus) -> Iterator[Pair]:
         number += 1
         yield Pair(source, target)
     if not number:
-        raise UserError(f"{corpus.source.path} and {corpus.target.path} are empty")
+        raise UserError(f"{named(corpus.source)} and {named(corpus.target)} are empty")
 
 
-def _open(file: File, stack: ExitStack) -> BinaryIO:
-    """The bytes of a file, unpacked."""
-    if file.member:
-        archive = stack.enter_context(tarfile.open(file.path))  # noqa: SIM115 (the stack closes)
-        try:
-            stream = archive.extractfile(file.member)
-        except KeyError:
-            stream = None
-        if stream is None:
-            raise UserError(f"{file.path} has no file {file.member}; see tar --list")
-        return stack.enter_context(stream)  # type: ignore[return-value]
-    raw = stack.enter_context(open(file.path, "rb"))  # noqa: SIM115 (the stack closes it)
+def named(file: File) -> str:
+    """What messages call a file: its path, and what it is called in the archive."""
+    return f"{file.path}:{file.member}" if file.member else file.path
+
+
+def _open(file: File, stack: ExitStack) -> Iterable[bytes]:
+    """The lines of a file, unpacked."""
+    raw = _member(file, stack) if file.member else open(file.path, "rb")  # noqa: SIM115
+    stack.enter_context(raw)
     packed = raw.read(len(GZIP)) == GZIP
     raw.seek(0)
-    return stack.enter_context(gzip.open(raw)) if packed else raw  # type: ignore[return-value]
+    return stack.enter_context(gzip.open(raw)) if packed else raw
+
+
+def _member(file: File, stack: ExitStack) -> IO[bytes]:
+    """The bytes of a file in an archive; raises a UserError if it is not there."""
+    archive = stack.enter_context(tarfile.open(file.path))  # noqa: SIM115 (the stack closes it)
+    try:
+        stream = archive.extractfile(file.member or "")
+    except KeyError:
+        stream = None
+    if stream is None:
+        raise UserError(f"{file.path} has no file {file.member}; see tar --list")
+    return stream
+
+
+def _damaged(file: File) -> str:
+    return f"{file.path} is cut off or damaged; fetch it again"
 
 
 def _misalignment(corpus: Corpus) -> str:
     """Which side is longer, and where the two seem to part."""
-    sides = [(side.path, list(read_lines(side))) for side in (corpus.source, corpus.target)]
-    (long_path, long), (short_path, short) = sorted(sides, key=lambda side: -len(side[1]))
-    message = f"{long_path} has {len(long):,} lines but {short_path} {len(short):,}"
-    if not short:
+    sides = [
+        (named(side), np.fromiter((len(line.strip()) for line in read_lines(side)), np.int64))
+        for side in (corpus.source, corpus.target)
+    ]
+    (long_name, long), (short_name, short) = sorted(sides, key=lambda side: -len(side[1]))
+    message = f"{long_name} has {len(long):,} lines but {short_name} {len(short):,}"
+    if not len(short):
         return f"{message}: it is empty"
-    place = parting(np.array([len(line) for line in long]), np.array([len(line) for line in short]))
-    clue = f"{message}; they seem to part at line {place + 1:,}"
-    empty = next(
-        (
-            f"{path}:{number}"
-            for number, pair in enumerate(zip(long, short, strict=False), start=1)
-            for path, line, other in zip((long_path, short_path), pair, pair[::-1], strict=True)
-            if not line.strip() and other.strip()
-        ),
-        None,
-    )
-    return f"{clue}; the first empty line is {empty}" if empty else clue
+    message += f"; they seem to part at line {parting(long, short) + 1:,}"
+    alone = np.flatnonzero((long[: len(short)] == 0) != (short == 0))
+    if len(alone):
+        name = short_name if short[alone[0]] == 0 else long_name
+        message += f"; the first empty line is {name}:{alone[0] + 1}"
+    return message
 
 
 def parting(long: np.ndarray, short: np.ndarray) -> int:

@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from seq2seq.config import Tokenizer as Options
@@ -19,6 +20,7 @@ PAD, UNK, BOS, EOS = 0, 1, 2, 3
 SHARED_FILE = "tokenizer.model"
 SIDE_FILES = ("tokenizer.source.model", "tokenizer.target.model")
 
+LONGEST_LINE = 1 << 16  # bytes; pieces are not looked for in longer ones
 SPACE_MARK = "\u2581"
 LINE_ENDS = re.compile("[\n\r]")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
@@ -43,7 +45,7 @@ class Tokenizer:
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence of ids, always a single one."""
         lines = self._processor.decode([list(map(int, sequence)) for sequence in ids])
-        return [_as_text(LINE_ENDS.sub(" ", line)) for line in lines]
+        return [_as_text(line) for line in lines]
 
     def normalize(self, line: str) -> str:
         """The line as `decode` gives it back after `encode`."""
@@ -80,18 +82,22 @@ class Tokenizers(NamedTuple):
         return fingerprint([hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in self])
 
 
-def train_tokenizer(lines: Iterable[str], options: Options, seed: int) -> Tokenizer:
+def train_tokenizer(
+    lines: Iterable[str], options: Options, seed: int, *, text: str = "the text"
+) -> Tokenizer:
     """Finds the pieces of some text.
 
-    Raises a UserError if the text is too small for so many pieces.
+    Raises a UserError if the text, which it calls `text`, is too small for so many pieces.
     """
     import sentencepiece
 
+    # Not left to SentencePiece: a process takes only the first seed that it is given, and what goes
+    # wrong in reading (a signal, too) would come out as an error of the training.
+    chosen = sample(lines, options.training_sentences, seed)
     model = io.BytesIO()
-    sentencepiece.set_random_generator_seed(seed)
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(LONE_SURROGATES.sub("\ufffd", line) for line in lines),
+            sentence_iterator=(LONE_SURROGATES.sub("\ufffd", line) for line in chosen),
             model_writer=model,
             model_type=options.kind,
             vocab_size=options.vocab_size,
@@ -100,9 +106,7 @@ def train_tokenizer(lines: Iterable[str], options: Options, seed: int) -> Tokeni
             character_coverage=options.character_coverage,
             normalization_rule_name=options.normalization,
             byte_fallback=options.byte_fallback,
-            input_sentence_size=options.training_sentences,
-            shuffle_input_sentence=True,
-            max_sentence_length=1 << 16,
+            max_sentence_length=LONGEST_LINE,
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
@@ -110,24 +114,39 @@ def train_tokenizer(lines: Iterable[str], options: Options, seed: int) -> Tokeni
             minloglevel=2,
         )
     except (RuntimeError, OSError) as error:
-        raise UserError(_explain(str(error), options)) from None
+        raise UserError(_explain(str(error), options, text)) from None
     return Tokenizer(model.getvalue())
 
 
+def sample(lines: Iterable[str], size: int, seed: int) -> list[str]:
+    """At most so many lines, each as likely as any other (algorithm R of Vitter 1985)."""
+    random = Random(seed)
+    chosen: list[str] = []
+    for number, line in enumerate(lines):
+        if number < size:
+            chosen.append(line)
+        elif (place := int(random.random() * (number + 1))) < size:
+            chosen[place] = line
+    return chosen
+
+
 def _as_text(line: str) -> str:
-    """A line without the mark that SentencePiece puts for spaces (bytes may have spelt it)."""
-    return line.replace(SPACE_MARK, " ").removeprefix(" ")
+    """A single line without the mark that SentencePiece puts for spaces, and none in front.
+
+    Bytes may have spelt line ends and the mark.
+    """
+    return LINE_ENDS.sub(" ", line).replace(SPACE_MARK, " ").lstrip(" ")
 
 
-def _explain(message: str, options: Options) -> str:
+def _explain(message: str, options: Options, text: str) -> str:
     size = f"tokenizer.vocab_size: {options.vocab_size:,}"
     if limit := re.search(r"value <= (\d+)", message):
-        return f"{size} pieces are more than the text has; it allows at most {int(limit[1]):,}"
+        return f"{size} pieces are more than {text} has; it allows at most {int(limit[1]):,}"
     if least := re.search(r"smaller than required_chars\D*(\d+) vs (\d+)", message):
         return (
-            f"{size} pieces are fewer than the characters of the text; it needs {int(least[2]):,}, "
+            f"{size} pieces are fewer than the characters of {text}; it needs {int(least[2]):,}, "
             "or a lower tokenizer.character_coverage"
         )
-    if "sentences_.empty()" in message:
-        return "the training text has nothing but empty lines"
-    return f"the training text gives no {options.kind} vocabulary: {message.strip()}"
+    if "sentences_.empty()" in message or "all_chars_count" in message:
+        return f"{text} has nothing but empty lines, or lines of more than {LONGEST_LINE:,} bytes"
+    return f"{text} gives no {options.kind} vocabulary: {message.strip()}"

@@ -130,7 +130,6 @@ class Checkpoints:
         from safetensors.torch import load
 
         folder = self.path(update)
-        check_manifest(folder, "move it away, and the checkpoint before it will be used")
         set_weights(model, self.weights(update), folder)
         set_moments(model, optimizer, load((folder / "optimizer.safetensors").read_bytes()))
         set_random_state(load((folder / "random.safetensors").read_bytes()))
@@ -138,10 +137,12 @@ class Checkpoints:
         return Progress(**state["progress"]), state["threads"]
 
     def weights(self, update: int) -> dict[str, Tensor]:
-        """The weights of a checkpoint."""
+        """The weights of a checkpoint; raises a UserError that names what is damaged in it."""
         from safetensors.torch import load
 
-        return load((self.path(update) / "model.safetensors").read_bytes())
+        folder = self.path(update)
+        check_manifest(folder, "move it away, and the checkpoint before it will be used")
+        return load((folder / "model.safetensors").read_bytes())
 
     def average(self, updates: Sequence[int]) -> dict[str, Tensor]:
         """The mean of the weights of some checkpoints."""

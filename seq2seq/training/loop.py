@@ -40,7 +40,7 @@ def train(
     """
     device = next(model.parameters()).device
     started = time.monotonic() - progress.seconds
-    last_saved = last_validated = progress.update
+    last_saved = progress.update
 
     def judged(progress: Progress) -> Progress:
         scores = validate(progress)
@@ -66,11 +66,12 @@ def train(
             if progress.update % config.validate_every == 0:
                 progress = judged(progress)
                 save(progress)
-                last_saved = last_validated = progress.update
+                last_saved = progress.update
             if progress.limit(config) or stop():
                 break
-    if not stop() and last_validated < progress.update:
-        progress = judged(progress)
-    if last_saved < progress.update:
+    if not stop() and str(progress.update) not in progress.scores:
+        progress = judged(progress)  # the end always is, even if a stop came just before it
+        save(progress)
+    elif last_saved < progress.update:
         save(progress)
     return progress

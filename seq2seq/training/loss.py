@@ -32,8 +32,11 @@ def summed_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> L
     """
     hidden = model(batch.source, batch.target_in)
     real = batch.target_out != PAD
+    weight = model.output_weight
+    if not torch.is_grad_enabled():
+        weight = weight.detach()  # else the function below would work out gradients for nothing
     smoothed, nll = ChunkedCrossEntropy.apply(
-        hidden[real], model.output_weight, batch.target_out[real], label_smoothing
+        hidden[real], weight, batch.target_out[real], label_smoothing
     )
     return Loss(smoothed, nll)
 

@@ -7,13 +7,17 @@ import torch
 from torch import nn
 
 from seq2seq.config import Training
+from seq2seq.models.positions import Learned
 
 Schedule = Callable[[int, Training], float]
 
 
 def build_optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
     """The optimizer that the config names. Weight matrices decay; the rest never does."""
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    embeddings = (
+        module for module in model.modules() if isinstance(module, nn.Embedding | Learned)
+    )
+    tables = {id(parameter) for module in embeddings for parameter in module.parameters()}
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in model.parameters():
         groups[parameter.dim() > 1 and id(parameter) not in tables].append(parameter)

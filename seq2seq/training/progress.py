@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from seq2seq.config import Training
+from seq2seq.files import write_file
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.loss import bounded_exp
 from seq2seq.training.update import Update
@@ -28,12 +29,11 @@ class Log:
         self._since: list[Update] = []
         self._since_time = time.monotonic()
         self._bar: tqdm | None = None
-        self._share = progress.share_done(config, 1)
-        self._start = (self._share, time.monotonic())
+        self._share = 0.0
+        self._start: tuple[float, float] | None = None  # share and time of the first update seen
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=100.0,
-                initial=100 * self._share,
                 bar_format="{percentage:3.0f}% {bar} {desc}",
                 dynamic_ncols=True,
                 leave=False,
@@ -65,6 +65,7 @@ class Log:
         """After an update."""
         self._since.append(result)
         self._share = progress.share_done(self.config, updates_an_epoch)
+        self._start = self._start or (self._share, time.monotonic())
         seconds = time.monotonic() - self._since_time
         tokens = sum(one.tokens for one in self._since)
         record = {
@@ -112,7 +113,7 @@ class Log:
         )
 
     def _time_left(self) -> str:
-        share, started = self._start
+        share, started = self._start or (self._share, 0.0)
         done = self._share - share
         if done <= 0:
             return "?"
@@ -130,4 +131,5 @@ def keep_lines(path: Path, *, up_to: int) -> None:
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["update"] <= up_to]
-    path.write_text("".join(kept), encoding="utf-8")
+    if kept != lines:
+        write_file(path, "".join(kept))

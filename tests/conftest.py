@@ -1,0 +1,149 @@
+"""What several test files share: one thread, the command line in this process, and a toy run."""
+
+import io
+import os
+import random
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from seq2seq.cli import main
+
+NUMBERS = "null eins zwei drei vier fünf sechs sieben acht neun".split()
+
+TOY = """
+data:
+  source: digits
+  target: German
+  train: [{source: train.digits, target: train.de}]
+  valid: {source: valid.digits, target: valid.de}
+  test:
+    first: {source: first.digits, target: first.de}
+    second: {source: second.digits, target: second.de}
+  max_length: 48
+  prepared: prepared
+tokenizer: {kind: char, vocab_size: 300}
+model:
+  {kind: transformer, dim: 32, ffn_dim: 64, heads: 2, encoder_layers: 1, decoder_layers: 1}
+training:
+  max_updates: 60
+  batch_tokens: 512
+  learning_rate: 5.0e-3
+  schedule: constant
+  warmup: 10
+  validate_every: 20
+  metrics: [ppl, bleu]
+  keep_best: 3
+  keep_last: 1
+  average: 2
+  log_every: 10
+  samples: 1
+decoding: {beam: 2}
+"""
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+class Trained(NamedTuple):
+    """A folder in which toy.yaml was prepared and trained, and what the commands said."""
+
+    folder: Path
+    prepare: Result
+    train: Result
+
+
+def run_here(*arguments: str | Path, stdin: bytes = b"") -> Result:
+    """Runs `seq2seq` in this process, as if with pipes for all its streams."""
+    signals = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
+    }
+    out, err = io.BytesIO(), io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["seq2seq", *map(str, arguments)])
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        patch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True))
+        patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding="utf-8", write_through=True))
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        finally:
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+        return Result(code, out.getvalue(), err.getvalue().decode())
+
+
+def write_toy(folder: Path) -> None:
+    """Writes toy.yaml and its text: digits and what they are called."""
+    numbers = random.Random(1)
+    for name, count in {"train": 60, "valid": 6, "first": 8, "second": 5}.items():
+        lines = [
+            [numbers.randrange(10) for _ in range(numbers.randint(1, 4))] for _ in range(count)
+        ]
+        source = "".join(" ".join(map(str, line)) + "\n" for line in lines)
+        target = "".join(" ".join(NUMBERS[digit] for digit in line) + "\n" for line in lines)
+        (folder / f"{name}.digits").write_text(source, encoding="utf-8")
+        (folder / f"{name}.de").write_text(target, encoding="utf-8")
+    (folder / "toy.yaml").write_text(TOY, encoding="utf-8")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """One thread: sums are rounded alike everywhere, and toys are fastest so."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_chosen_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that whoever runs the tests has chosen does not count."""
+    monkeypatch.delenv("SEQ2SEQ_MODEL", raising=False)
+
+
+@pytest.fixture
+def command() -> Command:
+    """`seq2seq` in this process: command("translate", stdin=b"...") gives code, out and err."""
+    return run_here
+
+
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp("trained")
+    write_toy(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("SEQ2SEQ_MODEL", raising=False)
+        yield Trained(folder, run_here("prepare", "toy.yaml"), run_here("train", "toy.yaml"))
+
+
+@pytest.fixture
+def trained(trained_once: Trained, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """The trained toy run itself, in the working folder; not to be altered."""
+    monkeypatch.chdir(trained_once.folder)
+    return trained_once
+
+
+@pytest.fixture
+def own(trained_once: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the trained toy run, as working folder, to do anything with."""
+    folder = tmp_path / "own"
+    shutil.copytree(trained_once.folder, folder)
+    monkeypatch.chdir(folder)
+    return folder
