@@ -15,7 +15,7 @@ import torch
 
 from seq2seq.cli import main
 
-NUMBERS = "null eins zwei drei vier fünf sechs sieben acht neun".split()
+NUMBERS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 
 TOY = """
 data:

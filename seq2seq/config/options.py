@@ -47,7 +47,7 @@ class File(Section):
 
     path: Text
     """Where it lies, from the folder that the command runs in."""
-    urls: list[Text] = []
+    urls: Annotated[list[Text], FREE] = []
     """Where it can be fetched from; the first is named when the file is missing."""
     sha256: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")] | None = None
     """What it must hash to, in hexadecimal; checked before the file is used."""
@@ -72,21 +72,21 @@ class Corpus(Section):
 
 
 class Data(Section):
-    """The text."""
+    """The text to learn from, to choose by, and to test on."""
 
-    source: Text = "source"
+    source: Annotated[Text, FREE] = "source"
     """The language or kind of text that the model reads, as people should see it named."""
-    target: Text = "target"
+    target: Annotated[Text, FREE] = "target"
     """The language or kind of text that the model writes."""
     train: Annotated[list[Corpus], Field(min_length=1)]
     """The corpora to learn from, one after the other."""
     valid: Corpus
     """The pairs that every choice is made on: early stopping, the best checkpoint."""
-    test: dict[Name, Corpus] = {}
+    test: Annotated[dict[Name, Corpus], FREE] = {}
     """Any number of test sets, by name."""
     max_length: Count = 256
     """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
-    prepared: Text | None = None
+    prepared: Annotated[Text | None, FREE] = None
     """The folder for prepared data; data/prepared/<name> unless given."""
 
 
@@ -221,9 +221,9 @@ class Training(Section):
     """What to validate by; the first decides which checkpoint is best, and when to stop."""
     patience: Count | None = 10
     """Stop after so many validations without a better score; null: never."""
-    keep_best: CountOrZero = 5
+    keep_best: Annotated[CountOrZero, FREE] = 5
     """Best checkpoints to keep."""
-    keep_last: Count = 2
+    keep_last: Annotated[Count, FREE] = 2
     """Last checkpoints to keep."""
     average: CountOrZero = 5
     """Checkpoints to average into a last candidate for the best model; 0 or 1: none."""

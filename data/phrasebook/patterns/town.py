@@ -56,15 +56,23 @@ def am(place: Noun) -> str:
 # Where -----------------------------------------------------------------------------------------
 
 
+WHERE_IS = words("""
+    where is                | wo ist
+    excuse me, where is     | Entschuldigung, wo ist
+    good morning, where is  | guten Morgen, wo ist
+    good evening, where is  | guten Abend, wo ist
+""")
+
+
+def where() -> Pairs:
+    """Where is the station?"""
+    for opening, place in product(WHERE_IS, PLACES):
+        yield f"{opening.english} {the(place)}?", f"{opening.german} {der(place)}?"
+
+
 def nearest() -> Pairs:
     """Excuse me, where is the nearest pharmacy?"""
-    openings = words("""
-        where is                       | wo ist
-        excuse me, where is            | Entschuldigung, wo ist
-        good morning, where is         | guten Morgen, wo ist
-        good evening, where is         | guten Abend, wo ist
-    """)
-    for opening, place in product(openings, [*SERVICES, *SIGHTS]):
+    for opening, place in product(WHERE_IS, [*SERVICES, *SIGHTS]):
         yield (
             f"{opening.english} {the(place, NEAREST)}?",
             f"{opening.german} {der(place, adjective=NEAREST)}?",
@@ -268,6 +276,7 @@ def events() -> Pairs:
 
 
 PATTERNS = [
+    where,
     nearest,
     nearest_asked_for,
     positions,

@@ -1,0 +1,699 @@
+"""The four commands as a user meets them: what they do, what they say, and how they end."""
+
+import contextlib
+import errno
+import functools
+import gzip
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from conftest import Trained
+
+from seq2seq import files, train
+from seq2seq.config import load
+from seq2seq.errors import Stopped
+from seq2seq.files import check_manifest
+from seq2seq.runs import newest_run
+from seq2seq.training.checkpoint import Checkpoints
+
+USED = "using the best model of the newest run, runs/toy\n"
+LAST_LINE = "use it: seq2seq translate --model runs/toy/best < input.txt"
+METRICS = ["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
+CHECKPOINTS = Checkpoints(Path("runs/toy/checkpoints"))
+
+
+def contents(folder: Path | str) -> dict[str, bytes]:
+    """Every file below a folder, with its bytes."""
+    paths = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def metrics_of(run: str) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl."""
+    lines = Path("runs", run, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def start(*arguments: str, **streams: Any) -> subprocess.Popen:
+    """`seq2seq` in a process of its own."""
+    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-m", "seq2seq", *arguments], **{**given, **streams})
+
+
+# The whole walk
+
+
+def test_prepare_does_nothing_twice(trained, command):
+    assert trained.prepare.code == 0
+    assert trained.prepare.out == b""
+    assert re.search(r"^train: 60 pairs, [\d,]+ and [\d,]+ pieces$", trained.prepare.err, re.M)
+    before = contents("prepared")
+    assert command("prepare", "toy.yaml") == (0, b"", "")
+    assert contents("prepared") == before
+
+
+def test_training_leaves_a_model_and_says_how_to_use_it(trained):
+    code, out, err = trained.train
+    assert (code, out) == (0, b"")
+    assert err.splitlines()[-1] == LAST_LINE
+    assert "training is over: 60 updates done (training.max_updates)" in err.splitlines()
+    assert load("runs/toy/config.yaml") == load("toy.yaml")
+    lines = metrics_of("toy")
+    assert [one["update"] for one in lines if "loss" in one] == list(range(10, 70, 10))
+    assert [one["update"] for one in lines if "valid" in one] == [20, 40, 60]
+    loss = [one["loss"] for one in lines if "loss" in one]
+    assert loss[-1] < loss[0] / 2
+    for path in (CHECKPOINTS.path(60), Path("runs/toy/best")):
+        check_manifest(path, "")
+
+
+def test_validation_shows_sentences(trained):
+    blocks = re.findall(r" source: (.*)\n +reference: (.*)\n +ours: ", trained.train.err)
+    first = [Path(name).read_text("utf-8").split("\n")[0] for name in ("valid.digits", "valid.de")]
+    assert blocks
+    assert {*blocks} == {tuple(first)}
+
+
+def test_the_best_model_is_the_best_of_all_that_was_judged(trained):
+    ended = json.loads(Path("runs/toy/finished.json").read_text())
+    best = json.loads(Path("runs/toy/best/scores.json").read_text())
+    judged = [one["valid"]["ppl"] for one in metrics_of("toy") if "valid" in one]
+    assert len(ended["average"]) == 2
+    assert best["valid"]["ppl"] == min([*judged, ended["valid"]["ppl"]])
+    assert f"validation: ppl {best['valid']['ppl']:.2f}, bleu" in trained.train.err
+
+
+def test_evaluate_perplexity_is_that_of_validation(trained, command):
+    best = json.loads(Path("runs/toy/best/scores.json").read_text())["valid"]["ppl"]
+    files = ("--source", "valid.digits", "--reference", "valid.de")
+    result = command("evaluate", *files, "--json", "--output", "elsewhere")
+    (scores,) = json.loads(result.out)["sets"].values()
+    assert scores["ppl"]["score"] == pytest.approx(best, rel=1e-5)
+    assert {*os.listdir("elsewhere")} == {"valid.digits.hypotheses.txt", "scores.json"}
+
+
+def test_the_mean_of_checkpoints_becomes_the_best_model_if_it_is_better(own, command):
+    """With ever smaller steps around a minimum, a mean is worse; here it is judged either way."""
+    for factor in ("1.0e-5", "5.0e-2"):
+        rate = f"training.learning_rate={factor}"
+        command("train", "toy.yaml", "--set", f"name=at-{factor}", "--set", rate)
+        folder = Path(f"runs/at-{factor}")
+        judged = {
+            f'"update": {one["update"]}': one["valid"]["ppl"]
+            for one in metrics_of(folder.name)
+            if "valid" in one
+        }
+        ended = json.loads((folder / "finished.json").read_text())
+        judged['"average": '] = ended["valid"]["ppl"]
+        best = min(judged, key=judged.__getitem__)
+        assert best in (folder / "best/scores.json").read_text()
+
+
+# Going on
+
+
+def test_training_again_says_it_is_over_and_changes_nothing(own, command):
+    before = contents("runs")
+    code, out, err = command("train", "toy.yaml")
+    assert (code, out) == (0, b"")
+    assert "going on after update 60" in err
+    assert "training is over: 60 updates done (training.max_updates)" in err
+    assert err.splitlines()[-1] == LAST_LINE
+    assert contents("runs") == before
+
+
+def test_a_raised_limit_goes_on_as_if_it_had_always_been_there(own, command):
+    more = ("--set", "training.max_updates=80")
+    whole = command("train", "toy.yaml", "--set", "name=whole", *more)
+    assert whole.code == 0
+    result = command("train", "toy.yaml", *more)
+    assert result.code == 0
+    assert "going on after update 60" in result.err
+    for name in ("model", "optimizer", "random"):
+        file = f"checkpoints/step-00000080/{name}.safetensors"
+        assert Path("runs/toy", file).read_bytes() == Path("runs/whole", file).read_bytes()
+    scores = [
+        [(one["update"], one["valid"]) for one in metrics_of(name) if "valid" in one]
+        for name in ("toy", "whole")
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_other_options_are_listed_and_nothing_is_touched(own, command):
+    before = contents(".")
+    other = ["seed=2", "model.dim=64", "training.max_updates=70", "decoding.beam=1"]
+    result = command("train", "toy.yaml", *(word for one in other for word in ("--set", one)))
+    assert result == (
+        1,
+        b"",
+        "error: runs/toy was begun with other options:\n"
+        "  seed: 1 before, 2 now\n"
+        "  model.dim: 32 before, 64 now\n"
+        "restore them, choose another name, or start over with --fresh "
+        "(the old run is moved aside)\n",
+    )
+    assert contents(".") == before
+
+
+def test_other_text_is_another_run(own, command):
+    before = contents("runs")
+    Path("train.de").write_text(Path("train.de").read_text("utf-8").replace("eins", "ein"), "utf-8")
+    result = command("train", "toy.yaml")
+    assert result.code == 1
+    *_, said = result.err.splitlines()
+    assert re.fullmatch(
+        r"error: runs/toy was begun with other data \(\w{12}\) than there is now \(\w{12}\); "
+        "restore the files, choose another name, or start over with --fresh",
+        said,
+    )
+    assert contents("runs") == before
+
+
+def test_fresh_moves_aside_and_deletes_nothing(own, command):
+    before = contents("runs/toy")
+    for aside in ("toy.1", "toy.2"):
+        result = command("train", "toy.yaml", "--fresh", "--set", "training.max_updates=2")
+        assert result.code == 0
+        assert f"the old run is now runs/{aside}" in result.err
+        assert {one["update"] for one in metrics_of("toy")} == {2}
+        assert contents("runs/toy.1") == before
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(own, command):
+    more = ("--set", "training.max_updates=80", "--set", "name=other")
+    command("train", "toy.yaml", *more)
+    run = Path("runs/other")
+    end = contents(run / "checkpoints/step-00000080")
+    damaged = run / "checkpoints/step-00000080/optimizer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert command("train", "toy.yaml", *more) == (
+        1,
+        b"",
+        f"error: {damaged.parent} cannot be used: optimizer.safetensors has been altered; "
+        "move it away, and the checkpoint before it will be used\n",
+    )
+    damaged.parent.rename("damaged")
+    result = command("train", "toy.yaml", *more)
+    assert result.code == 0
+    assert "going on after update 60" in result.err
+    again = contents(run / "checkpoints/step-00000080")
+    assert {name for name in end if again[name] != end[name]} == {"state.json", "manifest.json"}
+
+
+def test_checkpoints_that_someone_removed_are_not_missed(own, command):
+    shutil.rmtree(CHECKPOINTS.path(40))
+    result = command("train", "toy.yaml", "--set", "training.max_updates=61")
+    assert result.code == 0, result.err
+    assert 40 not in json.loads(Path("runs/toy/finished.json").read_text())["average"]
+
+
+# Stopping
+
+
+def lines_until(stream: IO[bytes], pattern: str) -> list[str]:
+    """The lines of a stream up to one that has a pattern."""
+    lines = []
+    for line in stream:
+        lines.append(line.decode())
+        if re.search(pattern, lines[-1]):
+            return lines
+    pytest.fail(f"{pattern} never came: {''.join(lines)}")
+
+
+def test_signals_stop_after_saving_and_the_same_command_goes_on(own, command):
+    def words(name: str, updates: int) -> list[str]:
+        options = [f"name={name}", f"training.max_updates={updates}", "training.log_every=1"]
+        options += ["training.patience=null"]
+        return ["train", "toy.yaml", *(word for one in options for word in ("--set", one))]
+
+    signals = {"SIGINT": 130, "SIGTERM": 143}
+    processes = {name: start(*words(name, 10**6)) for name in signals}
+    for name, process in processes.items():
+        with process:
+            lines_until(process.stderr, "^update 3,")
+            refused = command(*words(name, 10**6))
+            assert refused.code == 1
+            assert refused.err == f"error: runs/{name} is being trained by another process\n"
+            process.send_signal(getattr(signal, name))
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == signals[name], err
+        assert out == b""
+        *_, asked, last = (line for line in err.decode().splitlines() if not "update " in line[:7])
+        assert asked == "stopping after this step; press Ctrl-C again to stop at once"
+        found = re.fullmatch(
+            r"stopped after update ([\d,]+), and saved; the same command goes on from there", last
+        )
+        update = int(found[1].replace(",", ""))
+        checkpoints = Checkpoints(Path("runs", name, "checkpoints"))
+        assert checkpoints.updates()[-1] == update
+        check_manifest(checkpoints.path(update), "")
+
+        result = command(*words(name, update + 2))
+        assert result.code == 0
+        assert f"going on after update {update:,}\n" in result.err
+        logged = [one["update"] for one in metrics_of(name) if "loss" in one]
+        assert logged == list(range(1, update + 3))
+
+
+class Said(list):
+    """A log that only keeps what is said."""
+
+    say = list.append
+
+
+def test_a_second_interrupt_stops_at_once():
+    said = Said()
+
+    def at_once(number: int, frame: object) -> None:
+        raise Stopped(number, "at once")
+
+    before = signal.signal(signal.SIGINT, at_once)
+    try:
+        with train.stop_signals(said) as stop:
+            assert not stop()
+            signal.raise_signal(signal.SIGINT)
+            assert stop()
+            with pytest.raises(Stopped, match="at once"):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is at_once
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said == ["stopping after this step; press Ctrl-C again to stop at once"]
+
+
+def test_a_signal_before_there_is_anything_to_save_ends_with_a_word(own, command, monkeypatch):
+    def interrupted(config: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(train, "prepare", interrupted)
+    said = "stopped; run the same command again\n"
+    assert command("train", "toy.yaml") == (143, b"", said)
+
+
+# Evaluating
+
+
+def test_the_table_and_the_json_say_the_same(trained, command):
+    table, as_json = command("evaluate"), command("evaluate", "--json")
+    assert table.code == as_json.code == 0
+    assert table.err == as_json.err
+    result = json.loads(as_json.out)
+    assert result.keys() == {"model", "sets"}
+    assert result["model"] == "runs/toy/best"
+    assert [*result["sets"]] == ["first", "second"]
+    shown: dict[str, list[tuple[float, str]]] = {}
+    for line in table.out.decode().splitlines():
+        if line.startswith("  "):
+            _, score, signature = line.split()
+            shown[name].append((float(score), signature))  # noqa: F821 (a name comes first)
+        else:
+            name = line
+            shown[name] = []
+    for name, scores in result["sets"].items():
+        assert [*scores] == METRICS
+        assert all(one.keys() == {"score", "signature"} for one in scores.values())
+        rounded = [(round(one["score"], 2), one["signature"]) for one in scores.values()]
+        assert shown[name] == rounded
+    assert result == json.loads(Path("runs/toy/evaluation/scores.json").read_text())
+
+
+def test_a_run_its_model_and_the_newest_run_are_scored_alike(own, command, monkeypatch):
+    newest = command("evaluate", "--json")
+    kept = "translations and scores are kept in runs/toy/evaluation\n"
+    assert newest.err == USED + kept
+    by_run, by_model = (
+        command("evaluate", path, "--json") for path in ("runs/toy", "runs/toy/best")
+    )
+    assert by_run == by_model == (0, newest.out, kept)
+    monkeypatch.setenv("SEQ2SEQ_MODEL", "runs/toy")
+    assert command("evaluate", "--json") == by_run
+
+    shutil.copytree("runs/toy/best", "elsewhere/mine")
+    copy = command("evaluate", "elsewhere/mine", "--json")
+    assert json.loads(copy.out)["sets"] == json.loads(newest.out)["sets"]
+    assert copy.err == "translations and scores are kept in mine/evaluation\n"
+
+
+def test_the_newest_run_is_the_one_written_to_last(own):
+    shutil.copytree("runs/toy", "runs/other")
+    for number, name in enumerate(["other", "toy", "other"]):
+        os.utime(f"runs/{name}/metrics.jsonl", (10**10 + number, 10**10 + number))
+        assert newest_run() == Path("runs", name)
+
+
+def test_what_evaluate_keeps_is_what_translate_prints_and_scores_alike(trained, command):
+    result = json.loads(command("evaluate", "--json").out)
+    for name, scores in result["sets"].items():
+        kept = Path(f"runs/toy/evaluation/{name}.hypotheses.txt")
+        source = Path(f"{name}.digits").read_bytes()
+        assert command("translate", stdin=source).out == kept.read_bytes()
+        alone = command("evaluate", "--hypothesis", kept, "--reference", f"{name}.de", "--json")
+        assert alone.code == 0
+        del scores["ppl"]  # which needs a model
+        assert json.loads(alone.out) == {"model": None, "sets": {kept.name: scores}}
+
+
+def test_files_can_be_scored_whatever_model_is_chosen(trained, command, monkeypatch):
+    files = ("--hypothesis", "first.de", "--reference", "first.de", "--json")
+    result = command("evaluate", *files)
+    scores = json.loads(result.out)["sets"]["first.de"]
+    assert scores["bleu"]["score"] == pytest.approx(100)
+    assert scores["ter"]["score"] == 0
+    monkeypatch.setenv("SEQ2SEQ_MODEL", "runs/toy")
+    assert command("evaluate", *files) == result
+
+
+def test_compressed_files_score_like_plain_ones(trained, command, tmp_path):
+    (tmp_path / "packed").write_bytes(gzip.compress(Path("second.de").read_bytes()))
+    found = [
+        json.loads(
+            command("evaluate", "--hypothesis", "second.de", "--reference", path, "--json").out
+        )
+        for path in ("second.de", tmp_path / "packed")
+    ]
+    assert found[0] == found[1]
+
+
+TOGETHER = "error: --hypothesis goes with --reference, and with no model or --source\n"
+BOTH = "error: --source and --reference go together\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (
+            ["--hypothesis", "first.de", "--reference", "second.de"],
+            1,
+            "error: hypotheses and references differ in number, 8 and 5: line n of one must "
+            "belong to line n of the other\n",
+        ),
+        (
+            ["runs/toy", "--source", "first.digits", "--reference", "second.de"],
+            1,
+            r"error: first.digits has 8 lines but second.de 5; they seem to part at line \d" "\n",
+        ),
+        (["--hypothesis", "first.de"], 2, TOGETHER),
+        (["runs/toy", "--hypothesis", "first.de", "--reference", "first.de"], 2, TOGETHER),
+        (["--source", "first.digits"], 2, BOTH),
+        (["--reference", "first.de"], 2, BOTH),
+        (
+            ["--hypothesis", "absent", "--reference", "first.de"],
+            1,
+            "error: absent is missing; put it there, or name another file in the config\n",
+        ),
+        (
+            ["absent"],
+            1,
+            "error: absent is no folder; name a run, such as runs/quickstart, or a model\n",
+        ),
+        (["--device", "tpu"], 2, USED + "error: device: must be auto, cuda, mps, cpu, not tpu\n"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(trained, command, arguments, code, said):
+    result = command("evaluate", *arguments)
+    assert (result.code, result.out) == (code, b"")
+    assert re.fullmatch(said, result.err)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "translate"])
+def test_where_there_is_no_model_it_is_said_how_to_train_one(tmp_path, monkeypatch, command, name):
+    monkeypatch.chdir(tmp_path)
+    assert command(name, stdin=b"1\n") == (
+        1,
+        b"",
+        "error: there is no trained model in runs/; train one: "
+        "seq2seq train configs/quickstart.yaml\n",
+    )
+    Path("runs/begun/checkpoints").mkdir(parents=True)
+    assert command(
+        *{"evaluate": ["evaluate"], "translate": ["translate", "--model"]}[name], "runs/begun"
+    ) == (
+        1,
+        b"",
+        "error: runs/begun has no model yet; let it train until its first validation\n",
+    )
+
+
+# Translating
+
+RANDOM = bytes((n * 7919 + n * n * 31) % 251 for n in range(3000))  # newlines among them
+
+HOSTILE = {
+    "nothing": b"",
+    "one line": b"1 2\n",
+    "no last newline": b"1 2\n3",
+    "empty lines": b"\n\n1 2\n\n",
+    "only spaces": b"1\n   \n\t\n \xc2\xa0\n2\n",
+    "carriage returns": b"1 2\r\n3\r\n\r\n4\r5\n",
+    "NUL": b"1\x002\n\x00\n",
+    "not UTF-8": b"\xff\xfe\n1 \xc3\n\xed\xa0\x80\n\xf4\x90\x80\x80\n",
+    "other line ends": "1\u20282\n3\u00854\x0b5\x0c6\x1c7\n\u2029\n".encode(),
+    "byte order mark": b"\xef\xbb\xbf1\n\xef\xbb\xbf2\n",
+    "special pieces": b"</s>\n<s> <pad> <unk> <0x0A>\n\xe2\x96\x81\n",
+    "a long line": b"1\n" + b"2 " * 10_000 + b"\n3\n",
+    "random bytes": RANDOM,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_line_comes_out_for_each_that_goes_in(trained, command, name):
+    text = HOSTILE[name]
+    result = command("translate", stdin=text)
+    assert result.code == 0
+    lines = text.split(b"\n")
+    count = len(lines) - (lines[-1] == b"")
+    assert result.out.count(b"\n") == count
+    out = result.out.decode().split("\n")
+    assert len(out) == count + 1
+    assert out[-1] == ""
+    for line, translation in zip(lines, out, strict=False):
+        if not line.removesuffix(b"\r"):
+            assert translation == ""
+    assert result.err.startswith(USED)
+    for line in result.err.splitlines()[1:]:
+        assert re.fullmatch(r"warning: line [\d,]+ has [\d,]+ pieces; only the first 48 .*", line)
+    if name == "a long line":
+        assert result.err == (
+            f"{USED}warning: line 2 has 20,000 pieces; only the first 48 are translated "
+            "(data.max_length)\n"
+        )
+
+
+def test_each_line_is_translated_as_if_it_were_alone(trained, command):
+    lines = [b"1", b"", b"9 8 7 6 5 4", b"  ", b"\xff 3", b"2 2", b"</s>", b"5 \x00", b"1"] * 2
+    together = command("translate", stdin=b"\n".join(lines)).out.splitlines()
+    alone = {line: command("translate", stdin=line + b"\n").out.rstrip(b"\n") for line in {*lines}}
+    assert together == [alone[line] for line in lines]
+    assert len({*together}) > 3
+
+
+def test_lines_that_come_in_blocks_stay_in_order(trained, command, monkeypatch):
+    text = Path("train.digits").read_bytes()
+    whole = command("translate", "--beam", "1", stdin=text)
+    monkeypatch.setattr("seq2seq.translate.BUFFER", 7)
+    assert command("translate", "--beam", "1", stdin=text) == whole
+    long = text + b"1 " * 30 + b"\n"
+    assert "warning: line 61 has " in command("translate", stdin=long).err
+
+
+def test_a_model_can_be_named_in_two_ways(own, command, monkeypatch):
+    text = Path("first.digits").read_bytes()
+    newest = command("translate", stdin=text)
+    assert newest.err == USED
+    for path in ("runs/toy", "runs/toy/best"):
+        assert command("translate", "--model", path, stdin=text) == (0, newest.out, "")
+    shutil.copytree("runs/toy/best", "mine")
+    shutil.rmtree("runs")
+    monkeypatch.setenv("SEQ2SEQ_MODEL", "mine")
+    assert command("translate", stdin=text) == (0, newest.out, "")
+    monkeypatch.setenv("SEQ2SEQ_MODEL", "absent")
+    assert command("translate", stdin=text).code == 1
+    assert command("translate", "--model", "mine", stdin=text) == (0, newest.out, "")
+
+
+def test_a_beam_of_one_is_the_greedy_search_of_validation(trained, command):
+    text = Path("valid.digits").read_bytes()
+    *_, shown = re.findall(r" ours: (.*)\n(?=update)", trained.train.err)
+    best = json.loads(Path("runs/toy/best/scores.json").read_text())
+    assert best["update"] == 60  # the last one judged, not the mean
+    out = command("translate", "--beam", "1", stdin=text).out.decode()
+    assert out.split("\n")[0] == shown
+
+
+def test_a_reader_who_goes_away_is_no_error(trained, tmp_path):
+    (tmp_path / "many").write_bytes(b"1\n" * 20_000)
+    with open(tmp_path / "many", "rb") as many, start("translate", "--beam", "1", stdin=many) as it:
+        assert it.stdout.readline()
+        it.stdout.close()
+        assert it.wait(timeout=60) == -signal.SIGPIPE
+        assert it.stderr.read().decode() == USED
+
+
+def test_a_person_is_asked(trained, command, monkeypatch):
+    text = b"1 2\n3\n"
+    expected = command("translate", stdin=text)
+    person, terminal = pty.openpty()
+    os.write(person, text + b"\x04")  # Ctrl-D
+    out, err = io.BytesIO(), io.StringIO()
+    with open(terminal, encoding="utf-8") as stdin, contextlib.closing(os.fdopen(person, "rb")):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+        monkeypatch.setattr(sys, "stderr", err)
+        from seq2seq.translate import translate
+
+        translate(None, beam=None, length_penalty=None, device=None)
+    assert out.getvalue() == expected.out
+    assert err.getvalue() == f"{USED}type digits, get German; end with Ctrl-D\n> > > \n"
+
+
+# Faults
+
+
+def test_a_wrong_option_is_named_with_code_2(trained, command):
+    code, out, err = command("train", "toy.yaml", "--frsh")
+    assert (code, out) == (2, b"")
+    assert "No such option: --frsh" in err
+    assert "--fresh" in err
+    assert command("trane").code == 2
+    assert "Missing argument 'CONFIG'" in command("train").err
+
+
+def test_help_and_version_are_results(command):
+    code, out, err = command("--help")
+    assert (code, err) == (0, "")
+    assert all(word in out for word in (b"prepare", b"train", b"evaluate", b"translate"))
+    code, out, err = command("--version")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rb"seq2seq \d+\.\d+\.\d+\n", out)
+
+
+BAD = [
+    (
+        2,
+        ["absent.yaml"],
+        "absent.yaml is missing",
+    ),
+    (
+        2,
+        ["toy.yaml", "--set", "training.learning_rat=1", "--set", "model.heads=7"],
+        "toy.yaml cannot be used:\n"
+        "  --set training.learning_rat: is not an option; did you mean training.learning_rate?\n"
+        "  --set model.heads: 7 heads cannot share a width of 32 evenly",
+    ),
+    (
+        1,
+        ["toy.yaml", "--set", "data.valid.source=absent.txt"],
+        "absent.txt is missing; put it there, or name another file in the config",
+    ),
+    (
+        1,
+        ["toy.yaml", "--set", "data.valid.source=runs"],
+        "runs is a folder; name a file of text in the config",
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["prepare", "train"])
+@pytest.mark.parametrize(("code", "arguments", "said"), BAD)
+def test_bad_input_is_said_exactly_and_costs_nothing(own, command, name, code, arguments, said):
+    before = contents(".")
+    other = ("--set", "name=new", "--set", "data.prepared=new")
+    assert command(name, *arguments, *other) == (code, b"", f"error: {said}\n")
+    after = contents(".")
+    after.pop("new/.lock", None)
+    after.pop("runs/.new.lock", None)
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "file", ["config.yaml", "tokenizer.model", "model.safetensors", "scores.json"]
+)
+@pytest.mark.parametrize("damage", ["is missing", "has been altered"])
+@pytest.mark.parametrize("name", ["evaluate", "translate"])
+def test_a_damaged_model_folder_is_named_with_its_file(own, command, name, file, damage):
+    path = Path("runs/toy/best", file)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    if damage == "has been altered":
+        path.write_bytes(content)
+    assert command(name, stdin=b"1\n") == (
+        1,
+        b"",
+        f"{USED}error: runs/toy/best cannot be used: {file} {damage}; "
+        "copy the folder again from where it came, or train again\n",
+    )
+
+
+def test_a_model_whose_replacement_was_cut_short_is_found(own, command):
+    expected = command("translate", stdin=b"1 2\n")
+    Path("runs/toy/best").rename("runs/toy/best.old")
+    assert command("translate", "--model", "runs/toy", stdin=b"1 2\n") == (0, expected.out, "")
+
+
+def failing(original: Any, number: int, after: str) -> Any:
+    """A function that fails like the operating system once a path has this in it."""
+
+    @functools.wraps(original)
+    def fail(path: Any, *others: Any, **more: Any) -> Any:
+        place = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else str(path)
+        if after in place:
+            raise OSError(number, os.strerror(number), *([] if isinstance(path, int) else [place]))
+        return original(path, *others, **more)
+
+    return fail
+
+
+FULL = "No space left on device; free some space and run the same command again; "
+FULL += "what was saved is intact"
+READ_ONLY = "Read-only file system; work in a folder that can be written to"
+STEP = "runs/toy/checkpoints/step-00000080.partial"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs to know a file by its number")
+@pytest.mark.parametrize(
+    ("owner", "function", "number", "place", "said"),
+    [
+        (Path, "mkdir", errno.EROFS, STEP, f"{STEP}: {READ_ONLY}"),
+        (Path, "write_bytes", errno.ENOSPC, f"{STEP}/model", f"{STEP}/model.safetensors: {FULL}"),
+        (Path, "write_bytes", errno.ENOSPC, f"{STEP}/opt", f"{STEP}/optimizer.safetensors: {FULL}"),
+        (os, "fsync", errno.ENOSPC, "step-00000080.partial/state.json", FULL),
+        (os, "fsync", errno.ENOSPC, "step-00000080.partial/manifest.json", FULL),
+        (os, "fsync", errno.ENOSPC, "step-00000080.partial/random", FULL),
+        (os, "rename", errno.EROFS, STEP, f"{STEP}: {READ_ONLY}"),
+        (Path, "mkdir", errno.ENOSPC, "runs/toy/best.partial", f"runs/toy/best.partial: {FULL}"),
+    ],
+)
+def test_a_full_or_read_only_disk_loses_nothing(
+    own, command, monkeypatch, owner, function, number, place, said
+):
+    before = contents("runs/toy/checkpoints")
+    more = ("--set", "training.max_updates=80")
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, function, failing(getattr(owner, function), number, place))
+        result = command("train", "toy.yaml", *more)
+    assert result.code == 1
+    assert result.err.splitlines()[-1] == f"error: {said}"
+    assert contents("runs/toy/checkpoints") == before
+    assert not list(Path("runs/toy").rglob("*.partial*"))
+    check_manifest(Path("runs/toy/best"), "")
+
+    whole = command("train", "toy.yaml", "--set", "name=whole", *more)
+    result = command("train", "toy.yaml", *more)
+    assert result.code == whole.code == 0
+    file = "checkpoints/step-00000080/model.safetensors"
+    assert Path("runs/toy", file).read_bytes() == Path("runs/whole", file).read_bytes()
+    assert [one["update"] for one in metrics_of("toy")] == [
+        one["update"] for one in metrics_of("whole")
+    ]
