@@ -169,7 +169,8 @@ def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
             problems.append(str(error))
     several = dict.fromkeys(problems)  # a file may be named more than once
     if several:
-        raise UserError("\n  ".join(["the data cannot be used:", *several][len(several) == 1 :]))
+        heading = ["the data cannot be used:"] if len(several) > 1 else []
+        raise UserError("\n  ".join([*heading, *several]))
     return results
 
 

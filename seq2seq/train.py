@@ -19,7 +19,7 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.errors import Stopped, UserError
 from seq2seq.files import lock, write_file, write_json
 from seq2seq.models import build
-from seq2seq.models.folder import choose_device, save_model, set_weights, weights_of
+from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights, weights_of
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import RUNS
 from seq2seq.scoring.metrics import score
@@ -27,7 +27,7 @@ from seq2seq.training import loop
 from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.loss import perplexity
 from seq2seq.training.optimizer import build_optimizer
-from seq2seq.training.progress import Log
+from seq2seq.training.progress import Log, described
 
 
 def train(config: Config, *, fresh: bool = False) -> None:
@@ -44,7 +44,7 @@ def train(config: Config, *, fresh: bool = False) -> None:
         run = Run(folder, config, prepare(config))
         with Log(folder / "metrics.jsonl", config.training, run.progress) as log:
             run.train(log)
-    say(f"the best model is in {run.best}; {run.describe_best()}")
+    say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
     say(f"use it: seq2seq translate --model {run.best} < input.txt")
 
 
@@ -99,11 +99,10 @@ class Run:
         log.say(f"training is over: {reason}")
         self._average(log)
 
-    def describe_best(self) -> str:
-        """The scores of the best model on the validation set."""
-        scores = json.loads((self.best / "scores.json").read_text(encoding="utf-8"))
-        shown = (f"{name} {value:.2f}" for name, value in scores["valid"].items())
-        return f"validation: {', '.join(shown)}"
+    def best_scores(self) -> dict[str, float]:
+        """The scores of the best model on the validation set; none if there is no model yet."""
+        file = self.best / SCORES
+        return json.loads(file.read_text(encoding="utf-8"))["valid"] if file.exists() else {}
 
     def _introduce(self, log: Log) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -129,13 +128,18 @@ class Run:
         # The best model goes first: if the process is killed in between, what leads to it is done
         # again, whereas a checkpoint that knows of it would never write it.
         if progress.best(1, training.metrics[0]) == [progress.update]:
-            self._save_best(weights_of(self.model), {"update": progress.update})
+            self._offer(weights_of(self.model), {"update": progress.update})
         self.checkpoints.save(self.model, self.optimizer, progress)
         self.checkpoints.prune(progress, training)
 
-    def _save_best(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
-        scores = {**origin, "valid": self.scores}
-        save_model(self.best, self.config, self.tokenizers, weights, scores)
+    def _offer(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
+        """Makes these weights, just validated, the best model, unless the one there is better."""
+        metric = self.config.training.metrics[0]
+        there = self.best_scores().get(metric)
+        now = self.scores[metric]
+        if there is None or Progress.rank(now, metric) >= Progress.rank(there, metric):
+            scores = {**origin, "valid": self.scores}
+            save_model(self.best, self.config, self.tokenizers, weights, scores)
 
     def _validate(self, progress: Progress, log: Log) -> dict[str, float]:
         """Perplexity always; scores of greedy translations when it is time for them."""
@@ -180,12 +184,9 @@ class Run:
         if training.average > 1 and len(chosen) > 1:
             mean = self.checkpoints.average(chosen)
             set_weights(self.model, mean, self.folder)
-            before = max(Progress.rank(one, metric) for one in self.progress.scores.values())
             self._validate(self.progress, log)
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in self.scores.items())
-            log.say(f"mean of {len(chosen)} checkpoints: {shown}")
-            if Progress.rank(self.scores[metric], metric) > before:
-                self._save_best(mean, {"average": sorted(chosen)})
+            log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores)}")
+            self._offer(mean, {"average": sorted(chosen)})
             record |= {"average": sorted(chosen), "valid": self.scores}
         write_json(finished, record)
 

@@ -117,7 +117,7 @@ def no_chosen_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEQ2SEQ_MODEL", raising=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command() -> Command:
     """`seq2seq` in this process: command("translate", stdin=b"...") gives code, out and err."""
     return run_here

@@ -13,14 +13,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
-from conftest import Trained
+import torch
 
-from seq2seq import files, train
+from seq2seq import train
 from seq2seq.config import load
 from seq2seq.errors import Stopped
 from seq2seq.files import check_manifest
@@ -31,6 +31,7 @@ USED = "using the best model of the newest run, runs/toy\n"
 LAST_LINE = "use it: seq2seq translate --model runs/toy/best < input.txt"
 METRICS = ["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
 CHECKPOINTS = Checkpoints(Path("runs/toy/checkpoints"))
+FURTHER = ("--set", "training.max_updates=80")
 
 
 def contents(folder: Path | str) -> dict[str, bytes]:
@@ -134,10 +135,9 @@ def test_training_again_says_it_is_over_and_changes_nothing(own, command):
 
 
 def test_a_raised_limit_goes_on_as_if_it_had_always_been_there(own, command):
-    more = ("--set", "training.max_updates=80")
-    whole = command("train", "toy.yaml", "--set", "name=whole", *more)
+    whole = command("train", "toy.yaml", "--set", "name=whole", *FURTHER)
     assert whole.code == 0
-    result = command("train", "toy.yaml", *more)
+    result = command("train", "toy.yaml", *FURTHER)
     assert result.code == 0
     assert "going on after update 60" in result.err
     for name in ("model", "optimizer", "random"):
@@ -191,7 +191,7 @@ def test_fresh_moves_aside_and_deletes_nothing(own, command):
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(own, command):
-    more = ("--set", "training.max_updates=80", "--set", "name=other")
+    more = (*FURTHER, "--set", "name=other")
     command("train", "toy.yaml", *more)
     run = Path("runs/other")
     end = contents(run / "checkpoints/step-00000080")
@@ -221,38 +221,43 @@ def test_checkpoints_that_someone_removed_are_not_missed(own, command):
 # Stopping
 
 
-def lines_until(stream: IO[bytes], pattern: str) -> list[str]:
-    """The lines of a stream up to one that has a pattern."""
-    lines = []
-    for line in stream:
-        lines.append(line.decode())
-        if re.search(pattern, lines[-1]):
-            return lines
-    pytest.fail(f"{pattern} never came: {''.join(lines)}")
+def wait_for(file: Path, text: str, process: subprocess.Popen) -> None:
+    """Returns when a process has written a text into a file."""
+    while text not in (said := file.read_text("utf-8")):
+        assert process.poll() is None, said
+        time.sleep(0.02)
 
 
 def test_signals_stop_after_saving_and_the_same_command_goes_on(own, command):
     def words(name: str, updates: int) -> list[str]:
         options = [f"name={name}", f"training.max_updates={updates}", "training.log_every=1"]
-        options += ["training.patience=null"]
+        options += ["training.patience=null", f"data.prepared={name}"]
         return ["train", "toy.yaml", *(word for one in options for word in ("--set", one))]
 
     signals = {"SIGINT": 130, "SIGTERM": 143}
-    processes = {name: start(*words(name, 10**6)) for name in signals}
-    for name, process in processes.items():
-        with process:
-            lines_until(process.stderr, "^update 3,")
+    for name in signals:
+        shutil.copytree("prepared", name)
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for name in signals:
+            err = stack.enter_context(open(f"{name}.err", "wb"))
+            processes[name] = stack.enter_context(start(*words(name, 10**6), stderr=err))
+            stack.callback(processes[name].kill)
+        for name, process in processes.items():
+            wait_for(Path(f"{name}.err"), "update 3,", process)
             refused = command(*words(name, 10**6))
             assert refused.code == 1
             assert refused.err == f"error: runs/{name} is being trained by another process\n"
             process.send_signal(getattr(signal, name))
-            out, err = process.communicate(timeout=60)
-        assert process.returncode == signals[name], err
-        assert out == b""
-        *_, asked, last = (line for line in err.decode().splitlines() if not "update " in line[:7])
-        assert asked == "stopping after this step; press Ctrl-C again to stop at once"
+        ended = {name: process.communicate(timeout=60)[0] for name, process in processes.items()}
+    assert {name: process.returncode for name, process in processes.items()} == signals
+    assert {*ended.values()} == {b""}
+    for name in signals:
+        said = Path(f"{name}.err").read_text("utf-8").splitlines()
+        assert "stopping after this step; press Ctrl-C again to stop at once" in said
         found = re.fullmatch(
-            r"stopped after update ([\d,]+), and saved; the same command goes on from there", last
+            r"stopped after update ([\d,]+), and saved; the same command goes on from there",
+            said[-1],
         )
         update = int(found[1].replace(",", ""))
         checkpoints = Checkpoints(Path("runs", name, "checkpoints"))
@@ -507,6 +512,13 @@ def test_lines_that_come_in_blocks_stay_in_order(trained, command, monkeypatch):
     assert "warning: line 61 has " in command("translate", stdin=long).err
 
 
+def test_line_ends_of_another_system_change_nothing(trained, command):
+    text = Path("first.digits").read_bytes()
+    expected = command("translate", stdin=text)
+    assert command("translate", stdin=text.replace(b"\n", b"\r\n")) == expected
+    assert command("translate", stdin=text.removesuffix(b"\n")) == expected
+
+
 def test_a_model_can_be_named_in_two_ways(own, command, monkeypatch):
     text = Path("first.digits").read_bytes()
     newest = command("translate", stdin=text)
@@ -661,6 +673,18 @@ READ_ONLY = "Read-only file system; work in a folder that can be written to"
 STEP = "runs/toy/checkpoints/step-00000080.partial"
 
 
+@pytest.fixture(scope="module")
+def further(trained_once, command, tmp_path_factory):
+    """What the toy run is after twenty more updates: last and best weights, and its log."""
+    folder = tmp_path_factory.mktemp("further") / "own"
+    shutil.copytree(trained_once.folder, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert command("train", "toy.yaml", *FURTHER).code == 0
+        best = Path("runs/toy/best/model.safetensors").read_bytes()
+        return CHECKPOINTS.weights(80), best, [one["update"] for one in metrics_of("toy")]
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs to know a file by its number")
 @pytest.mark.parametrize(
     ("owner", "function", "number", "place", "said"),
@@ -676,24 +700,24 @@ STEP = "runs/toy/checkpoints/step-00000080.partial"
     ],
 )
 def test_a_full_or_read_only_disk_loses_nothing(
-    own, command, monkeypatch, owner, function, number, place, said
+    own, command, monkeypatch, further, owner, function, number, place, said
 ):
     before = contents("runs/toy/checkpoints")
-    more = ("--set", "training.max_updates=80")
     with monkeypatch.context() as broken:
         broken.setattr(owner, function, failing(getattr(owner, function), number, place))
-        result = command("train", "toy.yaml", *more)
+        result = command("train", "toy.yaml", *FURTHER)
     assert result.code == 1
     assert result.err.splitlines()[-1] == f"error: {said}"
-    assert contents("runs/toy/checkpoints") == before
-    assert not list(Path("runs/toy").rglob("*.partial*"))
+    assert CHECKPOINTS.updates() == [20, 40, 60]
+    assert before.items() <= contents("runs/toy/checkpoints").items()
     check_manifest(Path("runs/toy/best"), "")
 
-    whole = command("train", "toy.yaml", "--set", "name=whole", *more)
-    result = command("train", "toy.yaml", *more)
-    assert result.code == whole.code == 0
-    file = "checkpoints/step-00000080/model.safetensors"
-    assert Path("runs/toy", file).read_bytes() == Path("runs/whole", file).read_bytes()
-    assert [one["update"] for one in metrics_of("toy")] == [
-        one["update"] for one in metrics_of("whole")
-    ]
+    result = command("train", "toy.yaml", *FURTHER)
+    assert result.code == 0
+    assert not list(Path("runs/toy").rglob("*.partial*"))
+    weights, best, logged = further
+    found = CHECKPOINTS.weights(80)
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    assert Path("runs/toy/best/model.safetensors").read_bytes() == best
+    assert [one["update"] for one in metrics_of("toy")] == logged

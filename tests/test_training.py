@@ -6,6 +6,8 @@ import math
 import random
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -366,9 +368,9 @@ def train_in(
     *,
     stop_at: int | None = None,
     kill_at: int | None = None,
-    scores: list[float] | None = None,
+    validate: Callable[[Progress], dict[str, float]] | None = None,
 ) -> End:
-    """Trains, or goes on, in a folder; with the given scores at validations if there are some."""
+    """Trains, or goes on, in a folder; judged by perplexity unless `validate` is given."""
     folder.mkdir(exist_ok=True)
     torch.manual_seed(config.seed)
     model = build(config, VOCAB, VOCAB)
@@ -378,11 +380,6 @@ def train_in(
         torch.manual_seed(-1)  # what is restored must not depend on what was here
         progress, _ = checkpoints.load(done[-1], model, optimizer)
 
-    def validate(progress: Progress) -> dict[str, float]:
-        if scores is None:
-            return {"ppl": perplexity(model, VALID, CPU)}
-        return {config.training.metrics[0]: scores[progress.update - 1]}
-
     with Watch(folder / "metrics.jsonl", config.training, progress, kill_at) as log:
         progress = loop.train(
             model,
@@ -390,7 +387,7 @@ def train_in(
             Batches(STORE, config.training.batch_tokens, seed=config.seed),
             config.training,
             progress=progress,
-            validate=validate,
+            validate=validate or (lambda progress: {"ppl": perplexity(model, VALID, CPU)}),
             save=lambda progress: checkpoints.save(model, optimizer, progress),
             log=log,
             stop=lambda: stop_at is not None and log.last >= stop_at,
@@ -417,13 +414,7 @@ def same(one: End, other: End) -> None:
     assert torch.equal(one.random, other.random)
 
 
-def updates_an_epoch(config: Config) -> int:
-    """How many updates an epoch has (the number of batches differs a little between epochs)."""
-    batches = Batches(STORE, config.training.batch_tokens, seed=config.seed)
-    return len(batches.updates_of(0, config.training.accumulate))
-
-
-EPOCH = updates_an_epoch(config_of(batch_tokens=BATCH_TOKENS, accumulate=2))
+EPOCH = len(Batches(STORE, BATCH_TOKENS, seed=1).updates_of(0, 2))
 LONG = {"max_updates": 2 * EPOCH + 2, "batch_tokens": BATCH_TOKENS, "accumulate": 2}
 
 
@@ -502,7 +493,8 @@ def epoch_lengths(count: int) -> list[int]:
 def test_the_first_limit_ends_the_training_and_says_so(tmp_path, limit, updates, reason):
     config = config_of(**{"batch_tokens": BATCH_TOKENS, "validate_every": 1, **limit})
     scores = [9.0, 8.0, 8.5, 7.0, 6.0, 6.5, 6.0, *[5.0] * 100]
-    progress = train_in(tmp_path, config, scores=scores).progress
+    end = train_in(tmp_path, config, validate=lambda now: {"ppl": scores[now.update - 1]})
+    progress = end.progress
     assert progress.update == updates
     assert progress.limit(config.training) == reason
     assert progress.share_done(config.training, 1) == 1.0 or "patience" in reason
@@ -528,6 +520,27 @@ def test_the_end_is_judged_even_if_a_stop_came_just_before_it(tmp_path):
     assert [*end.scores] == ["3"]
     progress, _ = Checkpoints(tmp_path / "checkpoints").load(3, tiny("transformer"), fresh_adam())
     assert progress.scores == end.scores
+
+
+def test_the_end_is_judged_even_if_it_comes_during_a_validation(tmp_path):
+    """Where not every validation tells of the judging metric, the last one must."""
+    config = config_of(batch_tokens=BATCH_TOKENS, validate_every=1, max_minutes=0.002)
+
+    def validate(progress: Progress) -> dict[str, float]:
+        time.sleep(0.15)
+        return {"ppl": 2.0} if progress.limit(config.training) else {}
+
+    progress = train_in(tmp_path, config, validate=validate).progress
+    assert [*progress.scores] == [str(progress.update)]
+
+
+def test_an_update_uses_the_rate_of_its_number(tmp_path):
+    config = config_of(max_updates=7, batch_tokens=BATCH_TOKENS, warmup=3, log_every=1)
+    for number in (2, 3, 7):
+        groups = train_in(tmp_path, config, stop_at=number).optimizer.param_groups
+        assert {group["lr"] for group in groups} == {learning_rate(number, config.training)}
+    rates = [line["learning_rate"] for line in metrics_in(tmp_path) if "loss" in line]
+    assert rates == [learning_rate(number, config.training) for number in range(1, 8)]
 
 
 def fresh_adam() -> torch.optim.Optimizer:

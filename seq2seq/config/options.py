@@ -5,7 +5,7 @@ width) a section says in `conflicts`, so that all problems of a config are repor
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -261,15 +261,7 @@ class Decoding(Section):
 class Evaluation(Section):
     """What `seq2seq evaluate` reports."""
 
-    metrics: Annotated[list[Metric], FREE, Field(min_length=1)] = [
-        "ppl",
-        "bleu",
-        "chrf",
-        "ter",
-        "rouge1",
-        "rouge2",
-        "rougeL",
-    ]
+    metrics: Annotated[list[Metric], FREE, Field(min_length=1)] = list(get_args(Metric))
     """Scores of each test set."""
 
 

@@ -7,8 +7,8 @@ A line ends at a line feed and nothing else: Python's text mode and `splitlines`
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -57,26 +57,22 @@ def read_lines(file: File) -> Iterator[str]:
 
     Raises a UserError for a file that is not UTF-8 (naming the line) or a damaged archive.
     """
-    with ExitStack() as stack:
-        try:
-            stream = _open(file, stack)
-            for number, line in enumerate(stream, start=1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"{named(file)}:{number} is not UTF-8 (byte {error.start + 1} of the line "
-                        f"is 0x{line[error.start]:02x}); convert the file, for example with iconv"
-                    ) from None
-                if number == 1:
-                    text = text.removeprefix(BYTE_ORDER_MARK)
-                yield text.removesuffix("\n").removesuffix("\r")
-        except (EOFError, zlib.error, tarfile.TarError):
-            raise UserError(_damaged(file)) from None
-        except OSError as error:
-            if error.errno is not None:  # the system's, not a decompressor's
-                raise
-            raise UserError(_damaged(file)) from None
+    try:
+        for number, line in enumerate(_unpacked(file), start=1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{named(file)}:{number} is not UTF-8 (byte {error.start + 1} of the line is "
+                    f"0x{line[error.start]:02x}); convert the file, for example with iconv"
+                ) from None
+            if number == 1 and not (text := text.removeprefix(BYTE_ORDER_MARK)):
+                continue  # the mark alone is no line
+            yield text.removesuffix("\n").removesuffix("\r")
+    except (EOFError, OSError, zlib.error, tarfile.TarError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, not a decompressor's
+        raise UserError(f"{file.path} is cut off or damaged; fetch it again") from None
 
 
 def read_pairs(corpus: Corpus) -> Iterator[Pair]:
@@ -100,29 +96,30 @@ def named(file: File) -> str:
     return f"{file.path}:{file.member}" if file.member else file.path
 
 
-def _open(file: File, stack: ExitStack) -> Iterable[bytes]:
-    """The lines of a file, unpacked."""
-    raw = _member(file, stack) if file.member else open(file.path, "rb")  # noqa: SIM115
-    stack.enter_context(raw)
-    packed = raw.read(len(GZIP)) == GZIP
-    raw.seek(0)
-    return stack.enter_context(gzip.open(raw)) if packed else raw
+def _unpacked(file: File) -> Iterator[bytes]:
+    """The lines of a file as they are, with their ends."""
+    if not file.member:
+        with open(file.path, "rb") as stream:
+            yield from _inflated(stream)
+        return
+    with tarfile.open(file.path) as archive:
+        try:
+            member = archive.extractfile(file.member)
+        except KeyError:
+            member = None
+        if member is None:
+            raise UserError(f"{file.path} has no file {file.member}; see tar --list")
+        with member:
+            yield from _inflated(member)
+        while archive.fileobj and archive.fileobj.read(1 << 20):
+            pass  # a packed archive has its checksum at its end
 
 
-def _member(file: File, stack: ExitStack) -> IO[bytes]:
-    """The bytes of a file in an archive; raises a UserError if it is not there."""
-    archive = stack.enter_context(tarfile.open(file.path))  # noqa: SIM115 (the stack closes it)
-    try:
-        stream = archive.extractfile(file.member or "")
-    except KeyError:
-        stream = None
-    if stream is None:
-        raise UserError(f"{file.path} has no file {file.member}; see tar --list")
-    return stream
-
-
-def _damaged(file: File) -> str:
-    return f"{file.path} is cut off or damaged; fetch it again"
+def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
+    packed = stream.read(len(GZIP)) == GZIP
+    stream.seek(0)
+    with gzip.open(stream) if packed else nullcontext(stream) as lines:
+        yield from lines
 
 
 def _misalignment(corpus: Corpus) -> str:

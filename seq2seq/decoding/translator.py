@@ -14,6 +14,7 @@ from seq2seq.data.batches import rectangle
 from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.decoding.search import search
+from seq2seq.errors import UserError
 from seq2seq.models import Seq2Seq
 
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
@@ -103,4 +104,9 @@ class Translator:
                 length_penalty=self.options.length_penalty,
             )
         self.model.train(training)
+        if not all(found):
+            raise UserError(
+                "the model's scores are not numbers: its training has diverged; "
+                "train it with a lower training.learning_rate or a longer training.warmup"
+            )
         return [hypotheses[0].tokens for hypotheses in found]

@@ -83,10 +83,14 @@ class Recurrent(Seq2Seq):
         state = self.start(encoded)
         if not self.input_feeding:
             return self.dropout(self._advance(x, state, encoded)[0])
-        steps = []
-        for position in range(x.shape[1]):
-            hidden, state = self._advance(x[:, position : position + 1], state, encoded)
+        steps, weights = [], []
+        for one in x.split(1, dim=1):
+            hidden, state = self._advance(one, state, encoded)
             steps.append(hidden)
+            if self.attend is not None and self.attend.weights is not None:
+                weights.append(self.attend.weights)
+        if self.attend is not None and weights:
+            self.attend.weights = torch.cat(weights, dim=1)  # the call is the whole, not its end
         return self.dropout(torch.cat(steps, dim=1))
 
     @property

@@ -92,8 +92,7 @@ class Log:
         self._write(
             {"update": progress.update, "seconds": round(progress.seconds, 3), "valid": scores}
         )
-        shown = ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
-        self.say(f"update {progress.update:,}, validation: {shown}")
+        self.say(f"update {progress.update:,}, validation: {described(scores)}")
         self._restart()  # what validating took does not count as tokens per second
 
     def sample(self, source: str, reference: str, hypothesis: str) -> None:
@@ -123,6 +122,11 @@ class Log:
     def _write(self, record: dict[str, Any]) -> None:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
+
+
+def described(scores: dict[str, float]) -> str:
+    """Scores as people read them."""
+    return ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
 
 
 def keep_lines(path: Path, *, up_to: int) -> None:
