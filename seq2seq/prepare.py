@@ -26,7 +26,6 @@ from seq2seq.files import (
     fingerprint,
     lock,
     new_folder,
-    recover_folder,
     sha256,
     write_file,
     write_json,
@@ -221,7 +220,6 @@ def _encode(
     hashes = [known.hashes for known in corpora]
     key = fingerprint([FORMAT, tokenizers.fingerprint, hashes, config.data.max_length])
     folder = manifest.folder / name
-    recover_folder(folder)
     if manifest.has(name, key, folder.glob("*")):
         return
     counts = Counts(training=name == "train", longest=config.data.max_length)

@@ -520,6 +520,7 @@ def test_a_store_is_memory_mapped_with_the_smallest_type_that_holds_the_ids(tmp_
 
 
 @given(st.integers(1, 1 << 20))
+@settings(max_examples=25, deadline=None)
 def test_the_smallest_type_holds_the_largest_id(vocab_size):
     assert np.iinfo(smallest_type(vocab_size)).max >= vocab_size - 1
 
@@ -606,12 +607,12 @@ def test_batches_of_an_epoch_do_not_come_by_length():
     assert lengths != sorted(lengths, reverse=True)
 
 
-def test_the_order_for_validation_is_always_the_same_and_by_length():
+def test_the_order_for_validation_is_always_the_same_from_short_to_long():
     store = _random_store(400)
     one, other = Batches(store, 200, seed=3), Batches(store, 200, seed=4)
     assert _same(one.in_order(), other.in_order())
-    lengths = store.target.lengths[np.concatenate(one.in_order())]
-    assert lengths.tolist() == sorted(lengths.tolist())
+    first, *_, last = (store.target.lengths[pairs] for pairs in one.in_order())
+    assert first.max() < last.min()
 
 
 @stores

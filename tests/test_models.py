@@ -22,7 +22,6 @@ from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.folder import choose_device, load_model, save_model, weights_of
 from seq2seq.models.positions import POSITIONS, Sinusoidal
 from seq2seq.models.recurrent import ATTENTIONS
-from seq2seq.models.transformer import DecoderLayer, EncoderLayer
 
 RECORDED = Path(__file__).with_name("parameters.json")
 CPU = torch.device("cpu")
@@ -425,47 +424,50 @@ def test_attention_is_that_of_pytorch(where, keep):
         assert ours.weights is None
 
 
-NORMS = get_args(Transformer.model_fields["norm"].annotation)
+ENCODER_NAMES = {
+    "attention": "self_attn",
+    "feed_forward.0": "linear1",
+    "feed_forward.3": "linear2",
+    "attention_residual.norm": "norm1",
+    "feed_forward_residual.norm": "norm2",
+}
+DECODER_NAMES = {
+    "self_attention": "self_attn",
+    "cross_attention": "multihead_attn",
+    "feed_forward.0": "linear1",
+    "feed_forward.3": "linear2",
+    "self_residual.norm": "norm1",
+    "cross_residual.norm": "norm2",
+    "feed_forward_residual.norm": "norm3",
+}
 
 
-@pytest.mark.parametrize("norm", NORMS)
-def test_an_encoder_layer_is_that_of_pytorch(norm):
-    ours = randomised(EncoderLayer(section_of("transformer", norm=norm)))
-    theirs = nn.TransformerEncoderLayer(
-        8, 2, 12, 0.0, batch_first=True, norm_first=norm == "pre", dtype=torch.float64
+@pytest.mark.parametrize("norm", get_args(Transformer.model_fields["norm"].annotation))
+def test_a_transformer_is_that_of_pytorch(norm):
+    model = toy(section_of("transformer", norm=norm, share_embeddings="none"))
+    shape = {"batch_first": True, "norm_first": norm == "pre", "dtype": torch.float64}
+    layers = (
+        nn.TransformerEncoderLayer(8, 2, 12, 0.0, **shape),
+        nn.TransformerDecoderLayer(8, 2, 12, 0.0, **shape),
     )
-    names = {
-        "attention": "self_attn",
-        "feed_forward.0": "linear1",
-        "feed_forward.3": "linear2",
-        "attention_residual.norm": "norm1",
-        "feed_forward_residual.norm": "norm2",
-    }
-    theirs.load_state_dict(renamed(ours, names))
-    x, mask = random_states(4, 7, 8), sources() != PAD
-    same(ours(x, mask)[mask], theirs(x, src_key_padding_mask=~mask)[mask])
+    last = [nn.LayerNorm(8, dtype=torch.float64) if norm == "pre" else None for _ in range(2)]
+    encoder = nn.TransformerEncoder(layers[0], 2, last[0], enable_nested_tensor=False)
+    decoder = nn.TransformerDecoder(layers[1], 2, last[1])
+    for number in range(2):
+        encoder.layers[number].load_state_dict(renamed(model.encoder[number], ENCODER_NAMES))
+        decoder.layers[number].load_state_dict(renamed(model.decoder[number], DECODER_NAMES))
+    if norm == "pre":
+        encoder.norm.load_state_dict(model.encoder_norm.state_dict())
+        decoder.norm.load_state_dict(model.decoder_norm.state_dict())
 
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_a_decoder_layer_is_that_of_pytorch(norm):
-    ours = randomised(DecoderLayer(section_of("transformer", norm=norm)))
-    theirs = nn.TransformerDecoderLayer(
-        8, 2, 12, 0.0, batch_first=True, norm_first=norm == "pre", dtype=torch.float64
-    )
-    names = {
-        "self_attention": "self_attn",
-        "cross_attention": "multihead_attn",
-        "feed_forward.0": "linear1",
-        "feed_forward.3": "linear2",
-        "self_residual.norm": "norm1",
-        "cross_residual.norm": "norm2",
-        "feed_forward_residual.norm": "norm3",
-    }
-    theirs.load_state_dict(renamed(ours, names))
-    x, seen, mask = random_states(4, 5, 8), random_states(4, 7, 8, seed=7), sources() != PAD
-    found, _ = ours(x, ours.cross_attention.project_memory(seen), mask, past=None)
-    expected = theirs(x, seen, tgt_mask=future(5), memory_key_padding_mask=~mask)
-    same(found, expected)
+    source, ids = sources(), targets(4)
+    tables = model.embeddings
+    x = tables.source(source) * math.sqrt(8) + model.source_positions(0, source.shape[1])
+    y = tables.target(ids) * math.sqrt(8) + model.target_positions(0, ids.shape[1])
+    hidden = source == PAD
+    seen = encoder(x, src_key_padding_mask=hidden)
+    states = decoder(y, seen, tgt_mask=future(ids.shape[1]), memory_key_padding_mask=hidden)
+    same(forced(model, source, ids), states @ tables.output.weight.T)
 
 
 def test_sinusoids_are_the_published_formula_at_any_length():
@@ -517,6 +519,58 @@ def test_recurrent_attention_is_the_published_formula(name):
             kept = attend.weights[sentence, number].tolist()
             assert kept == pytest.approx([*weights, *[0.0] * (7 - length)])
             assert found[sentence, number].tolist() == pytest.approx(context)
+
+
+CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
+
+
+def cell_of(kind: str, layer: nn.RNNBase, suffix: str = "") -> nn.RNNCellBase:
+    """The cell of a layer, to be called a step at a time."""
+    cell = CELLS[kind](layer.input_size, layer.hidden_size, dtype=torch.float64)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    cell.load_state_dict({name: getattr(layer, f"{name}_l0{suffix}") for name in names})
+    return cell
+
+
+def run(cell: nn.RNNCellBase, inputs: Tensor) -> list[tuple[Tensor, ...]]:
+    """The states of a cell after each of its inputs (S, E): hidden, and cell if it has one."""
+    states: list[tuple[Tensor, ...]] = []
+    state = None
+    for one in inputs:
+        state = cell(one[None], state)
+        states.append(state if isinstance(state, tuple) else (state,))
+    return states
+
+
+@pytest.mark.parametrize("fed", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("kind", CELLS)
+def test_a_recurrent_model_is_the_published_formula(kind, bidirectional, fed):
+    shape = {"encoder_layers": 1, "decoder_layers": 1, "bidirectional": bidirectional}
+    options = section_of("lstm", cell=kind, attention="dot", input_feeding=fed, **shape)
+    model, source, ids = toy(options), sources(), targets(4)
+    decoder, scale = cell_of(kind, model.decoder), math.sqrt(6)
+    expected = forced(model, source, ids)
+    for row, sentence in enumerate(source):
+        x = model.embeddings.source(sentence[sentence != PAD]) * scale
+        states = run(cell_of(kind, model.encoder), x)
+        values, last = torch.cat([state[0] for state in states]), states[-1]
+        if bidirectional:
+            back = run(cell_of(kind, model.encoder, "_reverse"), x.flip(0))
+            turned = torch.cat([state[0] for state in back[::-1]])
+            values = torch.cat([values, turned], dim=1)
+            last = tuple(torch.cat(ends, dim=1) for ends in zip(last, back[-1], strict=True))
+        hidden, *memory = last
+        hidden = model.bridge["hidden"](hidden).tanh()
+        memory = [model.bridge["cell"](one) for one in memory]
+        vector = torch.zeros(1, 6, dtype=torch.float64)
+        for position, y in enumerate(model.embeddings.target(ids[row]) * scale):
+            seen = torch.cat([y[None], vector], dim=1) if fed else y[None]
+            state = decoder(seen, (hidden, *memory) if memory else hidden)
+            hidden, *memory = state if memory else (state,)
+            context = (hidden @ values.T).softmax(dim=1) @ values
+            vector = model.readout(torch.cat([hidden, context], dim=1)).tanh()
+            same((vector @ model.output_weight.T)[0], expected[row, position])
 
 
 # The model folder

@@ -47,6 +47,7 @@ def _write(path: str, lines: list[str]) -> None:
 def corpus(tmp_path, monkeypatch):
     """Forty training pairs, six to validate on and five to test on, in the working folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and the matter of test_files
     for name, size in {"train": 40, "valid": 6, "test": 5}.items():
         _write(f"{name}.en", _sentences(ENGLISH, size, len(name)))
         _write(f"{name}.de", _sentences(GERMAN, size, len(name)))
