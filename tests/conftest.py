@@ -125,6 +125,7 @@ def command() -> Command:
 
 @pytest.fixture(scope="session")
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """The toy run that most tests share: prepared and trained once, through the commands."""
     folder = tmp_path_factory.mktemp("trained")
     write_toy(folder)
     with pytest.MonkeyPatch.context() as patch:

@@ -99,7 +99,7 @@ class Tokenizer(Section):
     """Number of pieces, special ones and bytes included; an upper bound for char and word."""
     shared: bool = True
     """One vocabulary for both sides, or one a side."""
-    character_coverage: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.9995
+    character_coverage: Annotated[float, Field(strict=True, ge=0.98, le=1)] = 0.9995
     """Share of the characters of the text that become pieces of their own."""
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
     """What SentencePiece does to characters first; nmt_nfkc also mends odd spaces and controls."""
