@@ -51,7 +51,7 @@ class Prepared(NamedTuple):
     tokenizers: Tokenizers
     train: Store
     valid: Store
-    key: str  # of the tokenizers and the training set
+    key: str  # of the tokenizers, the training and the validation set
 
 
 def prepare(config: Config) -> Prepared:
@@ -74,7 +74,7 @@ def prepare(config: Config) -> Prepared:
         tokenizers,
         Store.open(folder / "train"),
         Store.open(folder / "valid"),
-        manifest.parts["train"]["key"],
+        fingerprint([manifest.parts[name]["key"] for name in ("train", "valid")]),
     )
 
 

@@ -253,7 +253,7 @@ def test_signals_stop_after_saving_and_the_same_command_goes_on(own, command):
             assert refused.code == 1
             assert refused.err == f"error: runs/{name} is being trained by another process\n"
             process.send_signal(getattr(signal, name))
-        ended = {name: process.communicate(timeout=60)[0] for name, process in processes.items()}
+        ended = {name: process.communicate(timeout=300)[0] for name, process in processes.items()}
     assert {name: process.returncode for name, process in processes.items()} == signals
     assert {*ended.values()} == {b""}
     for name in signals:
@@ -553,7 +553,7 @@ def test_a_reader_who_goes_away_is_no_error(trained, tmp_path):
     with open(tmp_path / "many", "rb") as many, start("translate", "--beam", "1", stdin=many) as it:
         assert it.stdout.readline()
         it.stdout.close()
-        assert it.wait(timeout=60) == -signal.SIGPIPE
+        assert it.wait(timeout=300) == -signal.SIGPIPE
         assert it.stderr.read().decode() == USED
 
 

@@ -180,7 +180,7 @@ def same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
 alphas = st.sampled_from([0.0, 0.6, 1.0, 2.5])
 vocabs = st.integers(4, 12)  # with 4, nothing but the end can be written
 sentences = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 7)), max_size=5)
-many_cases = settings(max_examples=150, deadline=None)
+many_cases = settings(max_examples=100, deadline=None)
 
 
 @given(vocabs, st.integers(1, 6), sentences, alphas)
@@ -308,7 +308,14 @@ SECTIONS = {
     get_args(section.model_fields["kind"].annotation)[0]: section
     for section in get_args(Config.model_fields["model"].annotation)
 }
-SMALL = {"dim": 8, "ffn_dim": 12, "heads": 2, "embedding_dim": 6, "decoder_layers": 2}
+SMALL = {
+    "dim": 8,
+    "ffn_dim": 12,
+    "heads": 2,
+    "embedding_dim": 6,
+    "encoder_layers": 1,
+    "decoder_layers": 2,
+}
 MAX_LENGTH = 12
 every_kind = pytest.mark.parametrize("kind", MODELS)
 
