@@ -66,11 +66,19 @@ def new_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def standing(path: Path) -> Path:
+    """Where to read a folder: its place or, between the two renames of its replacement, beside it.
+
+    A reader must not mend what a writer may be about to complete.
+    """
+    old = path.with_name(f"{path.name}.old")
+    return old if old.exists() and not path.exists() else path
+
+
 def recover_folder(path: Path) -> None:
     """Puts the old folder back if a replacement was killed between its two renames."""
-    old = path.with_name(f"{path.name}.old")
-    if old.exists() and not path.exists():
-        os.rename(old, path)
+    if (found := standing(path)) != path:
+        os.rename(found, path)
 
 
 def remove(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from seq2seq.console import say
 from seq2seq.errors import UserError
-from seq2seq.files import recover_folder
+from seq2seq.files import standing
 from seq2seq.models.folder import LoadedModel, choose_device, load_model
 
 RUNS = Path("runs")
@@ -35,9 +35,9 @@ def open_model(named: Path | None, device: str | None = None) -> Opened:
 
 def find_model(named: Path) -> Path:
     """The model folder that a person means by the path of a model or of a run."""
-    recover_folder(named / "best")
-    if (named / "best").is_dir():
-        return named / "best"
+    best = standing(named / "best")
+    if best.is_dir():
+        return best
     if (named / "checkpoints").is_dir():
         raise UserError(f"{named} has no model yet; let it train until its first validation")
     if not named.is_dir():
@@ -47,7 +47,7 @@ def find_model(named: Path) -> Path:
 
 def newest_run() -> Path:
     """The run that was written to last and has a model."""
-    found = [run for run in RUNS.glob("*") if (run / "best").is_dir()]
+    found = [run for run in RUNS.glob("*") if standing(run / "best").is_dir()]
     if not found:
         raise UserError(
             f"there is no trained model in {RUNS}/; train one: "

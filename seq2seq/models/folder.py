@@ -15,7 +15,7 @@ from torch import Tensor
 from seq2seq.config import Config, dump, load
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, new_folder, recover_folder, write_json, write_manifest
+from seq2seq.files import check_manifest, new_folder, write_json, write_manifest
 from seq2seq.models import Seq2Seq, build
 
 CONFIG = "config.yaml"
@@ -55,7 +55,6 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     """Reads a model folder; raises a UserError that says what is wrong with it."""
     from safetensors.torch import load as load_weights
 
-    recover_folder(folder)
     check_manifest(folder, "copy the folder again from where it came, or train again")
     config = load(folder / CONFIG)
     tokenizers = Tokenizers.read(folder, shared=config.tokenizer.shared)
