@@ -95,8 +95,9 @@ def evaluate(
         Path | None, typer.Option(help="Score this file against --reference, without a model.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where to keep translations. Default: the run's folder.")
+        Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
     ] = None,
+    overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
     device: Device = None,
 ) -> None:
@@ -109,6 +110,7 @@ def evaluate(
         run = None  # SEQ2SEQ_MODEL names the model where one is needed
     evaluate(
         run,
+        overrides or [],
         source=source,
         reference=reference,
         hypothesis=hypothesis,
@@ -121,6 +123,7 @@ def evaluate(
 @app.command()
 def translate(
     model: Model = None,
+    overrides: Overrides = None,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Hypotheses to keep; 1 is greedy search.")
     ] = None,
@@ -133,7 +136,7 @@ def translate(
     from seq2seq.translate import translate
 
     die_with_reader()
-    translate(model, beam=beam, length_penalty=length_penalty, device=device)
+    translate(model, overrides or [], beam=beam, length_penalty=length_penalty, device=device)
 
 
 def main() -> None:

@@ -13,8 +13,11 @@ class ConfigError(UserError):
     exit_code = 2
 
 
-class Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """A signal asked to stop, and what was to be saved is. Exit code: 128 + the signal."""
+class Stopped(BaseException):
+    """A signal asked to stop, and what was to be saved is; no error, so that none swallows it.
+
+    Exit code: 128 + the number of the signal.
+    """
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)

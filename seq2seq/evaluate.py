@@ -24,6 +24,7 @@ Scores = dict[str, Score]
 
 def evaluate(
     model: Path | None,
+    overrides: Sequence[str],
     *,
     source: Path | None,
     reference: Path | None,
@@ -40,7 +41,7 @@ def evaluate(
         return
     if (source is None) != (reference is None):
         raise ConfigError("--source and --reference go together")
-    opened = open_model(model, device)
+    opened = open_model(model, overrides, device=device)
     loaded = opened.loaded
     sets = dict(loaded.config.data.test)
     if source is not None:
@@ -50,14 +51,15 @@ def evaluate(
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
         )
-    folder = output or opened.place / "evaluation"
+    folder = output or opened.results
     folder.mkdir(parents=True, exist_ok=True)
     results = {}
     for name, pairs in {name: read_set(corpus) for name, corpus in sets.items()}.items():
         hypotheses = translate_set(loaded, name, pairs)
         write_file(folder / f"{name}.hypotheses.txt", "".join(f"{line}\n" for line in hypotheses))
         results[name] = score_set(loaded, pairs, hypotheses)
-    write_json(folder / "scores.json", as_object(opened.folder, results))
+        one = as_object(opened.folder, {name: results[name]})
+        write_json(folder / f"{name}.scores.json", one)
     show(opened.folder, results, as_json)
     say(f"translations and scores are kept in {folder}")
 

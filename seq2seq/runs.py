@@ -3,15 +3,19 @@
 runs/<name>/best/             the model folder of a run
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from seq2seq.config import load
 from seq2seq.console import say
-from seq2seq.errors import UserError
+from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import standing
-from seq2seq.models.folder import LoadedModel, choose_device, load_model
+from seq2seq.models.folder import CONFIG, LoadedModel, choose_device, load_model
 
 RUNS = Path("runs")
+CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
+ALLOWED = "decoding, evaluation, data.test and device"
 
 
 class Opened(NamedTuple):
@@ -19,18 +23,29 @@ class Opened(NamedTuple):
 
     loaded: LoadedModel
     folder: Path  # the model's
-    place: Path  # where results belong: its run, or a folder here with its name
+    results: Path  # the folder for what is made with it: in its run, or here
 
 
-def open_model(named: Path | None, device: str | None = None) -> Opened:
-    """The model of a folder (a model's or a run's), or of the newest run, which it names."""
+def open_model(
+    named: Path | None, overrides: Sequence[str] = (), *, device: str | None = None
+) -> Opened:
+    """The model of a folder (a model's or a run's), or of the newest run, which it names.
+
+    Its options are those of its run, where it has one: a test set may have been added since the
+    model was saved. `overrides` change those that do not make it another model.
+    """
     if named is None:
         named = newest_run()
         say(f"using the best model of the newest run, {named}")
+    for override in overrides:
+        if not override.startswith(CHANGEABLE):
+            raise ConfigError(f"--set {override}: a trained model has only {ALLOWED} to set")
     folder = find_model(named)
     in_run = (folder.parent / "checkpoints").is_dir()
-    place = folder.parent if in_run else Path(folder.resolve().name)
-    return Opened(load_model(folder, choose_device(device or "auto")), folder, place)
+    results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
+    config = load((folder.parent if in_run else folder) / CONFIG, overrides)
+    loaded = load_model(folder, choose_device(device or config.device))
+    return Opened(loaded._replace(config=config), folder, results)
 
 
 def find_model(named: Path) -> Path:
@@ -47,7 +62,11 @@ def find_model(named: Path) -> Path:
 
 def newest_run() -> Path:
     """The run that was written to last and has a model."""
-    found = [run for run in RUNS.glob("*") if standing(run / "best").is_dir()]
+    found = [
+        run
+        for run in RUNS.glob("*")
+        if standing(run / "best").is_dir() and (run / "metrics.jsonl").is_file()
+    ]
     if not found:
         raise UserError(
             f"there is no trained model in {RUNS}/; train one: "

@@ -17,7 +17,7 @@ from seq2seq.data.batches import Batches
 from seq2seq.data.corpus import read_pairs
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import Stopped, UserError
-from seq2seq.files import lock, write_file, write_json
+from seq2seq.files import lock, recover_folder, write_file, write_json
 from seq2seq.models import build
 from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights, weights_of
 from seq2seq.prepare import Prepared, prepare
@@ -71,6 +71,7 @@ class Run:
         self.scores: dict[str, float] = {}  # of the last validation
         check_data(folder, prepared.key)
         write_file(folder / "config.yaml", dump(config))
+        recover_folder(self.best)
         if done := self.checkpoints.updates():
             self._resume(done[-1])
 
@@ -176,6 +177,7 @@ class Run:
             ranked = self.progress.best(len(self.progress.scores), metric)
             chosen = [update for update in ranked if update in there][: training.average]
         else:
+            there = self.checkpoints.validated(self.progress, training)
             chosen = there[-training.average :]
         record: dict[str, object] = {
             "update": self.progress.update,

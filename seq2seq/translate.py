@@ -1,7 +1,7 @@
 """`seq2seq translate`: one line out for each line in, in order."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +13,15 @@ BUFFER = 1024  # lines that are read, sorted by length and translated together
 
 
 def translate(
-    model: Path | None, *, beam: int | None, length_penalty: float | None, device: str | None
+    model: Path | None,
+    overrides: Sequence[str],
+    *,
+    beam: int | None,
+    length_penalty: float | None,
+    device: str | None,
 ) -> None:
     """Standard input to standard output, with the given model or the newest run's best."""
-    loaded = open_model(model, device).loaded
+    loaded = open_model(model, overrides, device=device).loaded
     given = {"beam": beam, "length_penalty": length_penalty}
     options = loaded.config.decoding.model_copy(
         update={name: value for name, value in given.items() if value is not None}

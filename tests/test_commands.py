@@ -102,7 +102,7 @@ def test_evaluate_perplexity_is_that_of_validation(trained, command):
     result = command("evaluate", *files, "--json", "--output", "elsewhere")
     (scores,) = json.loads(result.out)["sets"].values()
     assert scores["ppl"]["score"] == pytest.approx(best, rel=1e-5)
-    assert {*os.listdir("elsewhere")} == {"valid.digits.hypotheses.txt", "scores.json"}
+    assert {*os.listdir("elsewhere")} == {"valid.digits.hypotheses.txt", "valid.digits.scores.json"}
 
 
 def test_the_mean_of_checkpoints_becomes_the_best_model_if_it_is_better(own, command):
@@ -334,7 +334,9 @@ def test_the_table_and_the_json_say_the_same(trained, command):
         assert all(one.keys() == {"score", "signature"} for one in scores.values())
         rounded = [(round(one["score"], 2), one["signature"]) for one in scores.values()]
         assert shown[name] == rounded
-    assert result == json.loads(Path("runs/toy/evaluation/scores.json").read_text())
+    kept = [json.loads(path.read_text()) for path in Path("runs/toy/evaluation").glob("*.json")]
+    assert {name: one for each in kept for name, one in each["sets"].items()} == result["sets"]
+    assert {each["model"] for each in kept} == {result["model"]}
 
 
 def test_a_run_its_model_and_the_newest_run_are_scored_alike(own, command, monkeypatch):
@@ -351,7 +353,7 @@ def test_a_run_its_model_and_the_newest_run_are_scored_alike(own, command, monke
     shutil.copytree("runs/toy/best", "elsewhere/mine")
     copy = command("evaluate", "elsewhere/mine", "--json")
     assert json.loads(copy.out)["sets"] == json.loads(newest.out)["sets"]
-    assert copy.err == "translations and scores are kept in mine/evaluation\n"
+    assert copy.err == "translations and scores are kept in evaluation/mine\n"
 
 
 def test_the_newest_run_is_the_one_written_to_last(own):
@@ -567,7 +569,7 @@ def test_a_person_is_asked(trained, command, monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
         monkeypatch.setattr(sys, "stderr", err)
-        translate(None, beam=None, length_penalty=None, device=None)
+        translate(None, [], beam=None, length_penalty=None, device=None)
     assert out.getvalue() == expected.out
     assert err.getvalue() == f"{USED}type digits, get German; end with Ctrl-D\n> > > \n"
 
@@ -725,3 +727,34 @@ def test_a_full_or_read_only_disk_loses_nothing(
     assert all(torch.equal(found[name], weights[name]) for name in weights)
     assert Path("runs/toy/best/model.safetensors").read_bytes() == best
     assert [one["update"] for one in metrics_of("toy")] == logged
+
+
+# Options of a trained model
+
+
+def test_a_test_set_that_came_later_is_evaluated(own, command):
+    config = Path("toy.yaml").read_text()
+    third = "third: {source: valid.digits, target: valid.de}"
+    Path("toy.yaml").write_text(config.replace("second:", f"{third}\n    second:"))
+    assert command("train", "toy.yaml").code == 0
+    result = json.loads(command("evaluate", "--json").out)
+    assert set(result["sets"]) == {"first", "second", "third"}
+
+
+def test_what_is_set_for_a_trained_model_counts(own, command):
+    chosen = ("--set", "evaluation.metrics=[bleu]")
+    result = json.loads(command("evaluate", "--json", *chosen).out)
+    assert {metric for scores in result["sets"].values() for metric in scores} == {"bleu"}
+    greedy = command("translate", "--beam", "1", stdin=b"1 2 3 4\n")
+    assert command("translate", "--set", "decoding.beam=1", stdin=b"1 2 3 4\n").out == greedy.out
+
+
+def test_a_trained_model_cannot_be_made_another(trained, command):
+    result = command("evaluate", "--set", "model.dim=64")
+    said = "a trained model has only decoding, evaluation, data.test and device to set"
+    assert (result.code, said in result.err) == (2, True)
+
+
+def test_a_stray_folder_among_the_runs_is_no_run(own, command):
+    Path("runs/copied/best").mkdir(parents=True)
+    assert command("translate", stdin=b"1\n").code == 0

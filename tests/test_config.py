@@ -525,7 +525,8 @@ COSINE = ["training.schedule=cosine", "training.max_updates=2000"]
     [
         ([], [], []),
         ([], ["training.batch_tokens=1024"], ["training.batch_tokens: 4096 before, 1024 now"]),
-        ([], ["training.patience=null"], ["training.patience: 10 before, empty now"]),
+        ([], ["data.max_length=300"], ["data.max_length: 256 before, 300 now"]),
+        (["training.max_epochs=3"], ["training.patience=null"], []),
         (["model={kind: lstm}"], LSTM, ["model.dim: 512 before, 8 now"]),
         ([], LSTM, ['model.kind: "transformer" before, "lstm" now']),
         (

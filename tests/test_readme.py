@@ -49,6 +49,7 @@ def test_the_walk_with_text_of_ones_own_works_as_written(folder, command):
         "train",
         "evaluate",
         "evaluate",
+        "evaluate",
         "translate",
     ]
     for line in walk:

@@ -582,10 +582,22 @@ def saved(folder: Path, seed: int, update: int) -> Seq2Seq:
     return model
 
 
+def test_the_checkpoint_of_a_stop_pushes_out_no_other(tmp_path):
+    config = config_of(keep_best=0, keep_last=2, validate_every=10).training
+    checkpoints, progress = Checkpoints(tmp_path), Progress()
+    for update_number in (10, 20, 30, 33, 36):
+        checkpoints.path(update_number).mkdir()
+        progress = replace(progress, update=update_number)
+        checkpoints.prune(progress, config)
+    assert checkpoints.updates() == [20, 30, 36]
+    assert checkpoints.validated(progress, config) == [20, 30]
+
+
 @pytest.mark.parametrize("metric", ["ppl", "bleu"])
 @pytest.mark.parametrize(("keep_best", "keep_last"), [(0, 1), (1, 1), (3, 2), (20, 1)])
 def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path, metric, keep_best, keep_last):
-    config = config_of(metrics=[metric], keep_best=keep_best, keep_last=keep_last).training
+    keep = {"keep_best": keep_best, "keep_last": keep_last, "validate_every": 10}
+    config = config_of(metrics=[metric], **keep).training
     checkpoints, progress, numbers = Checkpoints(tmp_path), Progress(), random.Random(4)
     scores: dict[int, float] = {}
     for update_number in range(10, 130, 10):
@@ -698,10 +710,13 @@ def test_people_see_a_bar_on_a_terminal_and_lines_elsewhere(tmp_path, monkeypatc
     assert all(f"update {number}, validation: ppl " in shown for number in judged)
     for line in lines:
         if "valid" not in line:
-            words = (
-                f"loss {line['loss']:.3f}, ppl {line['ppl']:.2f}, lr {line['learning_rate']:.2e}"
-            )
-            assert f"update {line['update']}, epoch {line['epoch']:.2f}: {words}" in shown
+            at, loss, ppl = line["update"], line["loss"], line["ppl"]
+            words = {
+                Terminal: f"{at}: loss {loss:.2f}, ppl {ppl:.2f}, ",
+                io.StringIO: f"update {at}, epoch {line['epoch']:.2f}: loss {loss:.3f}, "
+                f"ppl {ppl:.2f}, lr {line['learning_rate']:.2e}, ",
+            }
+            assert words[stream] in shown
     assert "tokens/s" in shown
     assert " left" in shown
     assert ("\r" in shown) == ("%" in shown) == (stream is Terminal)

@@ -102,7 +102,7 @@ class Tokenizer(Section):
     character_coverage: Annotated[float, Field(strict=True, ge=0.98, le=1)] = 0.9995
     """Share of the characters of the text that become pieces of their own."""
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
-    """What SentencePiece does to characters first; nmt_nfkc also mends odd spaces and controls."""
+    """NFKC (full-width to ASCII, … to ...), with odd spaces mended too (nmt_nfkc), or nothing."""
     byte_fallback: bool = True
     """Spell what the pieces cannot as bytes (256 pieces), so that nothing is ever unknown."""
     training_sentences: Count = 2_000_000
@@ -219,7 +219,7 @@ class Training(Section):
     """Validations between those that also translate; the others give perplexity alone."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["bleu", "ppl"]
     """What to validate by; the first decides which checkpoint is best, and when to stop."""
-    patience: Count | None = 10
+    patience: Annotated[Count | None, FREE] = 10
     """Stop after so many validations without a better score; null: never."""
     keep_best: Annotated[CountOrZero, FREE] = 5
     """Best checkpoints to keep."""

@@ -29,9 +29,7 @@ class Batch(NamedTuple):
         """The batch on a device."""
         if device.type == "cpu":
             return self
-        source, target_in, target_out = (
-            tensor.to(device, non_blocking=True) for tensor in self[:3]
-        )
+        source, target_in, target_out = (tensor.to(device) for tensor in self[:3])
         return Batch(source, target_in, target_out, self.target_tokens)
 
 

@@ -116,8 +116,7 @@ def _unpacked(file: File) -> Iterator[bytes]:
 
 
 def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
-    packed = stream.read(len(GZIP)) == GZIP
-    stream.seek(0)
+    packed = stream.peek(len(GZIP))[: len(GZIP)] == GZIP  # type: ignore[attr-defined]
     with gzip.open(stream) if packed else nullcontext(stream) as lines:
         yield from lines
 

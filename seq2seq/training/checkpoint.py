@@ -153,10 +153,22 @@ class Checkpoints:
                 total[name] += weight
         return {name: (weight / len(updates)).float() for name, weight in total.items()}
 
+    def validated(self, progress: Progress, config: Training) -> list[int]:
+        """The updates of checkpoints that a run which never stopped would have, in order."""
+        return [
+            update
+            for update in self.updates()
+            if update % config.validate_every == 0 or str(update) in progress.scores
+        ]
+
     def prune(self, progress: Progress, config: Training) -> None:
         """Removes all but the last and the best checkpoints."""
         there = self.updates()
-        kept = {*there[-config.keep_last :], *progress.best(config.keep_best, config.metrics[0])}
+        kept = {
+            there[-1],
+            *self.validated(progress, config)[-config.keep_last :],
+            *progress.best(config.keep_best, config.metrics[0]),
+        }
         for update in there:
             if update not in kept:
                 remove(self.path(update))
@@ -187,6 +199,8 @@ def random_state() -> dict[str, Tensor]:
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -195,3 +209,5 @@ def set_random_state(state: dict[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+    if "mps" in state and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])

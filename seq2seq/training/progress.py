@@ -80,7 +80,7 @@ class Log:
         }
         if self._bar is not None:
             self._bar.n = 100 * self._share
-            self._bar.set_description_str(self._describe(record))
+            self._bar.set_description_str(self._describe_shortly(record))
         if progress.update % self.config.log_every == 0:
             self._write(record)
             if self._bar is None:
@@ -109,6 +109,14 @@ class Log:
             f"loss {record['loss']:.3f}, ppl {record['ppl']:.2f}, "
             f"lr {record['learning_rate']:.2e}, {record['tokens_per_second']:,.0f} tokens/s, "
             f"{self._time_left()} left"
+        )
+
+    def _describe_shortly(self, record: dict[str, Any]) -> str:
+        """What fits beside a bar on 80 columns; what matters least comes last."""
+        return (
+            f"{self._time_left()} left, {record['update']:,}: loss {record['loss']:.2f}, "
+            f"ppl {record['ppl']:.2f}, {record['tokens_per_second']:,.0f} tokens/s, "
+            f"lr {record['learning_rate']:.1e}"
         )
 
     def _time_left(self) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from seq2seq.data.batches import Batch
+from seq2seq.errors import UserError
 from seq2seq.models import Seq2Seq
 from seq2seq.training.loss import summed_loss
 
@@ -27,7 +28,10 @@ def update(
     label_smoothing: float,
     clip_norm: float,
 ) -> Update:
-    """Learns from some batches together: losses are summed, and divided once by all tokens."""
+    """Learns from some batches together: losses are summed, and divided once by all tokens.
+
+    Raises a UserError, before any weight has changed, if the gradient is not finite.
+    """
     tokens = sum(batch.target_tokens for batch in batches)
     loss, nll = 0.0, 0.0
     for batch in batches:
@@ -36,6 +40,12 @@ def update(
         loss += sums.smoothed.item()
         nll += sums.nll.item()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm or float("inf"))
+    if not norm.isfinite():
+        raise UserError(
+            "the gradient is no longer a number: training has diverged; the last checkpoint is "
+            "intact. Start over (--fresh) with a lower training.learning_rate or a longer "
+            "training.warmup"
+        )
     optimizer.step()
     optimizer.zero_grad()
     return Update(loss, nll, tokens, norm.item())
