@@ -253,13 +253,16 @@ def test_the_folder_is_where_the_config_says():
     assert _content(Path("elsewhere/deep")) == _content()
 
 
-def test_the_key_tells_training_data_from_other_and_nothing_else():
-    key = prepare(_config()).key
-    _write("valid.en", _sentences(ENGLISH, 6, 1))
-    assert prepare(_config(name="other", training__max_updates=3)).key == key
-    _write("train.en", _sentences(ENGLISH, 40, 1))
-    assert prepare(_config()).key != key
-    assert prepare(_config(data__max_length=7)).key != key
+def test_the_key_tells_what_is_learned_and_judged_by_from_other_data_and_nothing_else():
+    keys = [prepare(_config()).key]
+    assert prepare(_config(name="other", training__max_updates=3)).key == keys[0]
+    _write("test.en", _sentences(ENGLISH, 5, 7))
+    assert prepare(_config()).key == keys[0]
+    for name, size in (("valid.en", 6), ("train.en", 40)):
+        _write(name, _sentences(ENGLISH, size, 1))
+        keys.append(prepare(_config()).key)
+    keys.append(prepare(_config(data__max_length=7)).key)
+    assert len(set(keys)) == len(keys)
 
 
 # What is made again
