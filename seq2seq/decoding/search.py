@@ -85,13 +85,8 @@ def search(
     length = 0
     while len(open_sentences):
         logits, state = step(tokens[:, :, -1].flatten(), state, encoded)
-        log_probabilities = logits.log_softmax(dim=1).unflatten(0, scores.shape)  # (B, W, V)
-        log_probabilities[:, :, NEVER] = float("-inf")
         must_end = max_lengths == length
-        if must_end.any():
-            end = log_probabilities[must_end, :, EOS].clone()
-            log_probabilities[must_end] = float("-inf")
-            log_probabilities[must_end, :, EOS] = end
+        log_probabilities = allowed(logits.log_softmax(dim=1).unflatten(0, scores.shape), must_end)
         length += 1
 
         # Twice the beam: each hypothesis can end once, so half of them or more go on. An end counts
@@ -104,11 +99,8 @@ def search(
         ends = following == EOS
 
         counted = totals[:, :beam].masked_fill(~ends[:, :beam], float("-inf"))
-        ended = Finished(
-            counted / penalty(length, length_penalty),
-            counted,
-            longer[:, :beam, 1:].masked_fill(longer[:, :beam, 1:] == EOS, PAD),
-        )
+        written = longer[:, :beam, 1:].masked_fill(longer[:, :beam, 1:] == EOS, PAD)
+        ended = Finished(counted / penalty(length, length_penalty), counted, written)
         finished = _best_of(finished, ended, beam)
 
         scores, going_on = totals.masked_fill(ends, float("-inf")).topk(
@@ -129,6 +121,20 @@ def search(
             scores, tokens, rows = scores[still], tokens[still], rows[still]
         state = select(state, rows.flatten())
     return results
+
+
+def allowed(log_probabilities: Tensor, must_end: Tensor) -> Tensor:
+    """What may follow (B, W, V): no special token, and </s> alone in sentences (B,) that must end.
+
+    Changes what it is given. Probabilities are not made to sum to one again, so that a score is
+    what forced decoding gives.
+    """
+    log_probabilities[:, :, NEVER] = float("-inf")
+    if must_end.any():
+        end = log_probabilities[must_end, :, EOS].clone()
+        log_probabilities[must_end] = float("-inf")
+        log_probabilities[must_end, :, EOS] = end
+    return log_probabilities
 
 
 def penalty(length: int, alpha: float) -> float:
