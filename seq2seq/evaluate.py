@@ -35,8 +35,10 @@ def evaluate(
 ) -> None:
     """Prints the scores of a model on its test sets or on given files, or of a file alone."""
     if hypothesis is not None:
-        if reference is None or source is not None or model is not None:
-            raise ConfigError("--hypothesis goes with --reference, and with no model or --source")
+        if reference is None or source is not None or model is not None or overrides:
+            raise ConfigError(
+                "--hypothesis goes with --reference, and with no model, --source or --set"
+            )
         show(None, {hypothesis.name: score_files(hypothesis, reference)}, as_json)
         return
     if (source is None) != (reference is None):

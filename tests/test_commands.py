@@ -396,7 +396,7 @@ def test_compressed_files_score_like_plain_ones(trained, command, tmp_path):
     assert found[0] == found[1]
 
 
-TOGETHER = "error: --hypothesis goes with --reference, and with no model or --source\n"
+TOGETHER = "error: --hypothesis goes with --reference, and with no model, --source or --set\n"
 BOTH = "error: --source and --reference go together\n"
 
 
@@ -416,6 +416,11 @@ BOTH = "error: --source and --reference go together\n"
         ),
         (["--hypothesis", "first.de"], 2, TOGETHER),
         (["runs/toy", "--hypothesis", "first.de", "--reference", "first.de"], 2, TOGETHER),
+        (
+            ["--hypothesis", "first.de", "--reference", "first.de", "--set", "decoding.beam=1"],
+            2,
+            TOGETHER,
+        ),
         (["--source", "first.digits"], 2, BOTH),
         (["--reference", "first.de"], 2, BOTH),
         (

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import tarfile
 import unicodedata
@@ -695,3 +696,15 @@ def test_the_share_of_padding_is_what_can_be_counted():
 def test_padding_is_under_five_percent_of_a_realistic_epoch():
     batches = Batches(_realistic_store(100_000), 4096)
     assert 0 < batches.padding(batches.epoch(0)) < 0.05
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="no path leads to a pipe here")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_like_a_file(pack):
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, pack(b"ein Baum\nein Haus\n"))
+        os.close(writer)
+        assert [*read_lines(File(path=f"/dev/fd/{reader}"))] == ["ein Baum", "ein Haus"]
+    finally:
+        os.close(reader)

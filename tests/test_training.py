@@ -230,6 +230,19 @@ def test_an_update_follows_the_mean_loss_of_a_token(kind):
     assert result.nll == pytest.approx(summed_loss(model, batch).nll.item())
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_gradient_that_is_no_number_stops_the_training_and_changes_nothing(kind):
+    model = tiny(kind)
+    optimizer = build_optimizer(model, config_of(kind).training)
+    with torch.no_grad():
+        [*model.parameters()][-1].fill_(math.nan)
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(UserError, match=r"training has diverged; the last checkpoint is intact"):
+        update(model, optimizer, [batch_of(pairs(4))], label_smoothing=0.1, clip_norm=1.0)
+    for parameter, kept in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter, kept, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.999, 1.001, 100.0])
 def test_clipping_shortens_long_gradients_and_turns_none(share):
     store, everything = pairs(8), [list(range(8))]
