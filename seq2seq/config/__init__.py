@@ -1,20 +1,18 @@
 """An experiment as one value: its options, read from YAML and written to it."""
 
+from seq2seq.config.data import Corpus, Data, File, Source
 from seq2seq.config.options import (
     LOWER_IS_BETTER,
     Config,
-    Corpus,
-    Data,
     Decoding,
     Evaluation,
-    File,
     Recurrent,
-    Section,
     Tokenizer,
     Training,
     Transformer,
 )
 from seq2seq.config.reading import differences, dump, load
+from seq2seq.config.section import Section
 
 __all__ = [
     "LOWER_IS_BETTER",
@@ -26,6 +24,7 @@ __all__ = [
     "File",
     "Recurrent",
     "Section",
+    "Source",
     "Tokenizer",
     "Training",
     "Transformer",

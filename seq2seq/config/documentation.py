@@ -7,12 +7,14 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from seq2seq.config.options import FREE, Config, File, Section
+from seq2seq.config.data import RULES, File, Source
+from seq2seq.config.options import Config
+from seq2seq.config.section import FREE, Section
 
 Keys = tuple[str | int, ...]
 
@@ -20,11 +22,13 @@ KINDS: dict[str, type[Section]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model
     for model in get_args(Config.model_fields["model"].annotation)
 }
+TAGGED = {"kind": KINDS, "rule": RULES}  # the option that tells which section is meant
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters A-Z and a-z, digits, dots, hyphens and underscores, "
     "with a letter or a digit first",
     "^[0-9a-f]{64}$": "64 hexadecimal digits in lower case",
+    r"^<[^<>\s]+>$": "a word in angle brackets such as <bt>",
 }
 
 MESSAGES = {
@@ -53,29 +57,25 @@ MESSAGES = {
 def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
     """The keys of each option that is wrong, and what is wrong with it."""
     for problem in error.errors(include_url=False):
-        location, kind = problem["loc"], problem["type"]
-        if (
-            kind.startswith("string") and location[-1] == "[key]"
-        ):  # pydantic's word for the name of an entry
-            location = location[:-1]
-        keys = location
-        if location[0:1] == ("model",):  # pydantic puts the kind in between
-            keys = ("model", *location[2:])
+        kind = problem["type"]
+        keys, holder = _place(problem["loc"])
         if kind == "conflict":
             for option, message in problem["ctx"]["found"]:
                 yield (*keys, *option.split(".")), message
         elif kind.startswith("union_tag"):
-            yield (*keys, "kind"), _wrong_kind(problem["input"])
+            tag = problem["ctx"]["discriminator"].strip("'")
+            yield (*keys, tag), _wrong_tag(tag, problem["input"])
         elif kind == "extra_forbidden":
-            yield keys, _unknown(keys, _holder(location))
+            yield keys, _unknown(keys, holder)
         elif kind == "missing":
-            description = _description(_holder(location).model_fields[str(keys[-1])])
+            description = _description(holder.model_fields[str(keys[-1])])
             yield keys, f"is required: {description[0].lower()}{description[1:].rstrip('.')}"
         else:
-            yield keys, _message(kind, problem["input"], problem.get("ctx", {}), problem["msg"])
+            yield keys, _message(keys, problem)
 
 
-def _message(kind: str, value: Any, context: dict[str, Any], otherwise: str) -> str:
+def _message(keys: Keys, problem: Any) -> str:
+    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
     if kind == "string_type" and isinstance(value, int | float):
         return f"must be text, not {shown(value)}; put it in quotes"
     if kind == "string_pattern_mismatch":
@@ -84,13 +84,17 @@ def _message(kind: str, value: Any, context: dict[str, Any], otherwise: str) -> 
     if kind == "literal_error":
         return _wrong_choice(value, context["expected"].replace("'", ""))
     if kind == "model_type":
-        section = next(s for s in Section.__subclasses__() if s.__name__ == context["class_name"])
-        return f"must be {_form(section)}, not {shown(value)}"
+        return f"must be {_form(_named(context['class_name']))}, not {shown(value)}"
     if kind == "model_attributes_type":
-        return f"must be options such as {{kind: {next(iter(KINDS))}}}, not {shown(value)}"
+        return f"must be options such as {{{_example(keys)}}}, not {shown(value)}"
     if kind in MESSAGES:
         return MESSAGES[kind].format(value=shown(value), **context)
-    return f"{otherwise[:1].lower()}{otherwise[1:]}, not {shown(value)}"
+    return f"{problem['msg'][:1].lower()}{problem['msg'][1:]}, not {shown(value)}"
+
+
+def _example(keys: Keys) -> str:
+    tag = "kind" if keys[0] == "model" else "rule"
+    return f"{tag}: {next(iter(TAGGED[tag]))}"
 
 
 def _wrong_choice(value: Any, choices: str) -> str:
@@ -98,19 +102,19 @@ def _wrong_choice(value: Any, choices: str) -> str:
     return f"must be {choices}, not {shown(value)}{did_you_mean(value, names)}"
 
 
-def _wrong_kind(model: dict[str, Any]) -> str:
-    if "kind" in model:
-        return _wrong_choice(model["kind"], " or ".join(KINDS))
-    return "is required: add " + " or ".join(f"kind: {kind}" for kind in KINDS)
+def _wrong_tag(tag: str, section: dict[str, Any]) -> str:
+    if tag in section:
+        return _wrong_choice(section[tag], " or ".join(TAGGED[tag]))
+    return "is required: add " + " or ".join(f"{tag}: {name}" for name in TAGGED[tag])
 
 
 def _unknown(keys: Keys, holder: type[Section]) -> str:
     *above, last = keys
-    if holder in KINDS.values():
-        (own,) = (kind for kind, section in KINDS.items() if section is holder)
-        for kind, section in KINDS.items():
-            if last in section.model_fields:
-                return f"is an option of kind: {kind}, not {own}"
+    for tag, sections in TAGGED.items():
+        own = next((name for name in sections if sections[name] is holder), None)
+        for name, section in sections.items():
+            if own and last in section.model_fields:
+                return f"is an option of {tag}: {name}, not {own}"
     if "." in str(last) and last in OPTIONS:
         section_name, _, option = str(last).rpartition(".")
         return f"is not an option; put {option} in a line of its own below {section_name}:"
@@ -125,19 +129,32 @@ def _unknown(keys: Keys, holder: type[Section]) -> str:
     return "is not an option" + (f"; did you mean {' or '.join(meant)}?" if meant else "")
 
 
-def _holder(location: Keys) -> type[Section]:
-    """The section that was asked for the last key."""
+def _place(location: Keys) -> tuple[Keys, type[Section]]:
+    """The keys of an option without what pydantic puts between them, and the section it is in."""
+    keys: list[str | int] = []
     section: type[Section] = Config
-    keys = iter(location[:-1])
-    for key in keys:
-        field = section.model_fields[str(key)]
-        if field.discriminator:
-            section = KINDS[str(next(keys))]
-        else:
-            section = _sections_in(field.annotation)[0]
-        if get_origin(field.annotation) in (list, dict):
-            next(keys, None)  # which entry
-    return section
+    inside: Any = Config
+    for key in location:
+        sections = _sections_in(inside)
+        if get_origin(inside) not in (list, dict) and len(sections) > 1:  # told apart by a tag
+            inside = next(sections[str(key)] for sections in TAGGED.values() if key in sections)
+        elif key != "[key]" or get_origin(inside) is not dict:  # that is the name of an entry
+            keys.append(key)
+            if get_origin(inside) in (list, dict):
+                inside = _bare(get_args(inside)[-1])
+            elif sections:
+                (section,) = sections
+                field = section.model_fields.get(str(key))
+                inside = _bare(field.annotation) if field else None
+    return tuple(keys), section
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without its metadata, and without None beside it."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    others = [part for part in get_args(annotation) if part is not type(None)]
+    return _bare(others[0]) if type(None) in get_args(annotation) else annotation
 
 
 def did_you_mean(wrong: Any, choices: Iterable[str]) -> str:
@@ -160,7 +177,7 @@ def shown(value: Any, width: int = 60) -> str:
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:
-    if annotation in Section.__subclasses__():
+    if isinstance(annotation, type) and issubclass(annotation, Section):
         return [annotation]
     return [section for part in get_args(annotation) for section in _sections_in(part)]
 
@@ -172,7 +189,7 @@ def _sections(section: type[Section] = Config, above: str = "") -> Iterator[tupl
     """
     yield above, section
     for name, field in section.model_fields.items():
-        if get_origin(field.annotation) not in (list, dict):
+        if get_origin(_bare(field.annotation)) not in (list, dict):
             for inner in _sections_in(field.annotation):
                 yield from _sections(inner, f"{above}{name}.")
 
@@ -188,10 +205,19 @@ def _description(field: FieldInfo) -> str:
     )
 
 
+def _named(name: str) -> type[Section]:
+    """The section of a name."""
+    every = [Section]
+    for section in every:
+        every += section.__subclasses__()
+    return next(section for section in every if section.__name__ == name)
+
+
 def _form(section: type[Section]) -> str:
     names = list(section.model_fields)
     listed = ", ".join(names if len(names) <= 4 else [*names[:3], "..."])
-    return f"{'a path, or ' if section is File else ''}options {{{listed}}}"
+    alone = "a path, or " if issubclass(section, File | Source) else ""
+    return f"{alone}options {{{listed}}}"
 
 
 ELSEWHERE = {"name": "the file's name", "model.kind": "required below `model:`"}  # not defaults
@@ -202,7 +228,7 @@ def page() -> str:
     lines = [
         "# Options",
         "",
-        "Written by `python -m seq2seq.config`; the text itself stands in `options.py`.",
+        "Written by `python -m seq2seq.config`; the text itself stands beside each option there.",
         "",
         "An option marked \\* may change between stopping a run and resuming it. "
         "Each entry of `data.train` and of `data.test` is like `data.valid`.",
@@ -225,9 +251,26 @@ def page() -> str:
             mark = " \\*" if FREE in field.metadata else ""
             default = ELSEWHERE.get(above + name) or _default(field)
             cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
-            description = re.sub(r"<(\w)", r"\<\1", _description(field))
-            lines.append(f"| {' | '.join([*cells, description])} |")
-    return "\n".join(lines) + "\n"
+            lines.append(_row(*cells, _description(field)))
+    return "\n".join([*lines, *_rules()]) + "\n"
+
+
+def _rules() -> Iterator[str]:
+    """The rules of filters as Markdown."""
+    yield from ["", "## data.filters", "", "Each is a rule's name, or {rule: name, option: value}."]
+    yield from ["", "| rule | option | value | unless given | meaning |"]
+    yield "| --- | --- | --- | --- | --- |"
+    for name, section in RULES.items():
+        yield _row(f"`{name}`", "", "", "", str(section.__doc__))
+        schema = section.model_json_schema()["properties"]
+        for option, field in section.model_fields.items():
+            if option != "rule":
+                cells = [f"`{option}`", _values(schema[option]), _default(field)]
+                yield _row("", *cells, _description(field))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(re.sub(r'<(?=[a-z0-9])', chr(92) + '<', cell) for cell in cells)} |"
 
 
 def _default(field: FieldInfo) -> str:
@@ -240,11 +283,12 @@ def _default(field: FieldInfo) -> str:
 
 def _values(schema: dict[str, Any]) -> str:
     """What an option may be, in words, from its JSON schema."""
+    if schema.get("discriminator", {}).get("propertyName") == "rule":
+        return "a rule's name, or {rule, ...}"
     if choices := schema.get("anyOf", schema.get("oneOf")):
         return ", or ".join(map(_values, choices))
     if "$ref" in schema:
-        name = schema["$ref"].rpartition("/")[2]
-        return _form(next(s for s in Section.__subclasses__() if s.__name__ == name))
+        return _form(_named(schema["$ref"].rpartition("/")[2]))
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
     if "pattern" in schema:

@@ -1,93 +1,27 @@
-"""Every option: its type, its default, its range, and the text that documents it.
-
-A section is frozen and closed to unknown keys. What a type cannot say (that heads must divide a
-width) a section says in `conflicts`, so that all problems of a config are reported at once.
-"""
+"""Every option: its type, its default, its range, and the text that documents it."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-FREE = "free"  # marks an option that may change between stop and resume: it changes no result
+from seq2seq.config.data import Data
+from seq2seq.config.section import (
+    FREE,
+    Count,
+    CountOrZero,
+    Name,
+    Positive,
+    PositiveOrZero,
+    Section,
+    Share,
+)
 
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Count = Annotated[int, Field(strict=True, ge=1)]
-CountOrZero = Annotated[int, Field(strict=True, ge=0)]
-Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-PositiveOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Metric = Literal["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
 
 LOWER_IS_BETTER = frozenset({"ppl", "ter"})
 
 SHARED_EMBEDDINGS = Literal["all", "target", "none"]
-
-
-class Section(BaseModel):
-    """A group of options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Option (dotted, below this section) and what is wrong with it beside the others."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _has_no_conflicts(self) -> "Section":
-        if found := list(self.conflicts()):
-            raise PydanticCustomError("conflict", "{found}", {"found": found})
-        return self
-
-
-class File(Section):
-    """A file of text: one segment a line, plain or gzip."""
-
-    path: Text
-    """Where it lies, from the folder that the command runs in."""
-    urls: Annotated[list[Text], FREE] = []
-    """Where it can be fetched from; the first is named when the file is missing."""
-    sha256: Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")] | None = None
-    """What it must hash to, in hexadecimal; checked before the file is used."""
-    member: Text | None = None
-    """The file to read inside a tar archive."""
-
-
-def _path_alone(value: Any) -> Any:
-    return {"path": value} if isinstance(value, str) else value
-
-
-TextFile = Annotated[File, BeforeValidator(_path_alone)]
-
-
-class Corpus(Section):
-    """Two aligned files: line n of one belongs to line n of the other."""
-
-    source: TextFile
-    """What the model reads: a path, or {path, urls, sha256, member}."""
-    target: TextFile
-    """What the model writes: a path, or {path, urls, sha256, member}."""
-
-
-class Data(Section):
-    """The text to learn from, to choose by, and to test on."""
-
-    source: Annotated[Text, FREE] = "source"
-    """The language or kind of text that the model reads, as people should see it named."""
-    target: Annotated[Text, FREE] = "target"
-    """The language or kind of text that the model writes."""
-    train: Annotated[list[Corpus], Field(min_length=1)]
-    """The corpora to learn from, one after the other."""
-    valid: Corpus
-    """The pairs that every choice is made on: early stopping, the best checkpoint."""
-    test: Annotated[dict[Name, Corpus], FREE] = {}
-    """Any number of test sets, by name."""
-    max_length: Count = 256
-    """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
-    prepared: Annotated[Text | None, FREE] = None
-    """The folder for prepared data; data/prepared/<name> unless given."""
 
 
 class Tokenizer(Section):
@@ -209,6 +143,10 @@ class Training(Section):
     """What the learning rate does after the warm-up."""
     warmup: CountOrZero = 1000
     """Updates over which the learning rate rises from nothing."""
+    subword_sampling: Literal["none", "source", "target", "both"] = "none"
+    """Sides that are cut into other pieces each time (unigram: Kudo 2018; bpe: BPE-dropout)."""
+    subword_alpha: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
+    """How: a unigram's probability to this power (less is wilder), or the merges bpe leaves out."""
     label_smoothing: Share = 0.1
     """Share of the target probability spread evenly over the vocabulary."""
     clip_norm: PositiveOrZero = 1.0
@@ -282,6 +220,13 @@ class Config(Section):
     evaluation: Evaluation = Evaluation()
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
+        sampling, kind = self.training.subword_sampling, self.tokenizer.kind
+        if sampling != "none" and kind not in ("unigram", "bpe"):
+            yield (
+                "training.subword_sampling",
+                f"there is one way to cut text into {kind}s; set it to none, or tokenizer.kind "
+                "to unigram or bpe",
+            )
         if self.model.share_embeddings == "all" and not self.tokenizer.shared:
             yield (
                 "model.share_embeddings",

@@ -14,8 +14,10 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from seq2seq.config.data import File, Source
 from seq2seq.config.documentation import Keys, dotted, explain, shown
-from seq2seq.config.options import FREE, Config, File, Section
+from seq2seq.config.options import Config
+from seq2seq.config.section import Section, is_free
 from seq2seq.errors import ConfigError
 
 TAG = "tag:yaml.org,2002:"
@@ -105,8 +107,9 @@ def differences(old: Config, new: Config) -> list[str]:
 def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     """Every option that changes results and is not empty."""
     if isinstance(value, Section):
-        fields = type(value).model_fields
-        value = {name: option for name, option in value if FREE not in fields[name].metadata}
+        value = {
+            name: option for name, option in _written(value).items() if not is_free(value, name)
+        }
     elif isinstance(value, list) and isinstance(next(iter(value), None), Section):
         value = dict(enumerate(value))
     if isinstance(value, dict):
@@ -114,6 +117,13 @@ def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
             yield from _given(entry, (*keys, key))
     elif value not in (None, []):
         yield keys, value
+
+
+def _written(section: Section) -> dict[str, Any]:
+    """The options of a section; of text that lies somewhere, only those that were given."""
+    if isinstance(section, File | Source):
+        return {name: value for name, value in section if name in section.model_fields_set}
+    return dict(section)
 
 
 def _text(path: Path) -> str:
@@ -266,7 +276,7 @@ def _in_words(error: yaml.MarkedYAMLError) -> Unreadable:
 class Loader(yaml.SafeLoader):
     """Leaves it to `PLAIN` what text without quotes means."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as PyYAML has it)
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 class Dumper(yaml.SafeDumper):
@@ -287,9 +297,10 @@ def _list_node(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
 
 
 def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
-    if isinstance(section, File) and section == File(path=section.path):
-        return dumper.represent_data(section.path)
-    return dumper.represent_mapping(f"{TAG}map", dict(section))
+    options = _written(section)
+    if list(options) == ["path"]:
+        return dumper.represent_data(options["path"])
+    return dumper.represent_mapping(f"{TAG}map", options)
 
 
 PLAIN_TEXT = re.compile(rf"({'|'.join(pattern for pattern, _ in PLAIN)})\Z")

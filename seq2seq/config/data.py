@@ -1,0 +1,310 @@
+"""Options of the text to learn from: where it lies, in which form, and what is kept of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from seq2seq.config.section import FREE, Count, Name, Positive, PositiveOrZero, Section, Text
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+def _one_alone(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _path_alone(value: Any) -> Any:
+    return {"path": value} if isinstance(value, str) else value
+
+
+Hash = Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
+Tag = Annotated[str, Field(strict=True, pattern=r"^<[^<>\s]+>$")]
+Portion = Annotated[float, Field(strict=True, ge=0, le=1)]
+Column = Annotated[Text, BeforeValidator(_number_as_text)]
+Unit = Literal["words", "characters"]
+Normalizer = Literal["nfc", "nfkc", "whitespace", "punctuation"]
+Format = Literal["text", "sgm", "tsv", "jsonl", "tmx", "xliff", "po"]
+
+SIDE_FORMATS = ("text", "sgm")  # the others hold both sides in one file
+SACREBLEU, HUGGINGFACE, STDIN = "sacrebleu:", "huggingface:", "-"
+LANGUAGE = "{lang}"
+
+
+class File(Section):
+    """A file of text: one segment a line, plain or packed (gzip, bzip2, xz, zstd)."""
+
+    path: Text
+    """Where it lies, from the folder that the command runs in; ~ and ${NAME} are expanded."""
+    urls: Annotated[list[Text], FREE] = []
+    """Where it is fetched from when it is missing: mirrors, tried in order."""
+    sha256: Hash | None = None
+    """What it must hash to, in hexadecimal; checked before the file is used."""
+    member: Text | None = None
+    """The file to read inside an archive (tar, packed or not, or zip)."""
+
+
+TextFile = Annotated[File, BeforeValidator(_path_alone)]
+
+
+class Source(Section):
+    """Where pairs come from: a file a side, or one that has both."""
+
+    source: TextFile | None = None
+    """What the model reads: a path, or {path, urls, sha256, member}; shards by a glob."""
+    target: TextFile | None = None
+    """What the model writes: a path, or {path, urls, sha256, member}; shards by a glob."""
+    path: Text | None = None
+    """Instead of both: a file of pairs, a pattern with {lang}, sacrebleu:…, huggingface:…, or -."""
+    urls: Annotated[list[Text], FREE] = []
+    """Where `path` is fetched from when it is missing: mirrors, tried in order."""
+    sha256: Annotated[list[Hash], Field(max_length=2), BeforeValidator(_one_alone)] = []
+    """What `path` must hash to; two of them, source first, if {lang} in it makes two files."""
+    member: Text | None = None
+    """The file to read inside an archive (tar, packed or not, or zip); may have {lang} too."""
+    format: Format | None = None
+    """How pairs are written; by the file's name unless given, else text, or tsv for pairs."""
+    fields: Annotated[list[Column], Field(min_length=2, max_length=2)] | None = None
+    """Source and target in tsv (column numbers from 1, or headings) or jsonl (dotted names)."""
+    languages: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
+    """Source and target, as file names or the file itself call them; [data.source, data.target]."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Whether a line that cannot be read stops everything, or is counted and left out."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        yield from self._place()
+        alone = self.format in SIDE_FORMATS
+        if self.format and self.path and LANGUAGE in self._pattern() and not alone:
+            yield "format", f"{self.format} has both sides in one file; leave {LANGUAGE} out"
+        if self.source and self.format and not alone:
+            yield "format", f"{self.format} has both sides in one file; name it by path"
+        if self.sha256 and len(self.sha256) != 1 + (LANGUAGE in (self.path or "")):
+            yield "sha256", f"needs a hash for each file: two if path has {LANGUAGE}, else one"
+
+    def _pattern(self) -> str:
+        return f"{self.path}{self.member or ''}"
+
+    def _place(self) -> Iterator[tuple[str, str]]:
+        if self.source and self.target and self.path:
+            yield "path", "is one file for both sides; it cannot stand beside source and target"
+        elif not self.path and not (self.source and self.target):
+            here, missing = ("source", "target") if self.source else ("target", "source")
+            if self.source or self.target:
+                yield missing, f"is required beside {here}"
+            else:
+                yield "source", "is required, with target beside it, or path instead of both"
+
+
+TextSource = Annotated[Source, BeforeValidator(_path_alone)]
+
+
+class Empty(Section):
+    """Drops pairs with a side that has nothing but spaces."""
+
+    rule: Literal["empty"]
+    """The rule."""
+
+
+class Length(Section):
+    """Drops pairs with a side that is too short or too long."""
+
+    rule: Literal["length"]
+    """The rule."""
+    min: Count = 1
+    """The fewest that a side may have."""
+    max: Count = 250
+    """The most that a side may have."""
+    unit: Unit = "words"
+    """What is counted: words between spaces, or characters."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.min > self.max:
+            yield "min", f"{self.min} is more than max: {self.max}"
+
+
+class Ratio(Section):
+    """Drops pairs of which one side is much longer than the other."""
+
+    rule: Literal["ratio"]
+    """The rule."""
+    max: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 3.0
+    """How many times as long as the other a side may be."""
+    unit: Unit = "characters"
+    """What is counted: words between spaces, or characters."""
+
+
+class Identical(Section):
+    """Drops pairs with the same text on both sides."""
+
+    rule: Literal["identical"]
+    """The rule."""
+
+
+class Duplicates(Section):
+    """Drops pairs that have been seen; it needs 16 bytes of memory a pair."""
+
+    rule: Literal["duplicates"]
+    """The rule."""
+    of: Literal["pair", "source", "target"] = "pair"
+    """What must not come twice."""
+
+
+class Letters(Section):
+    """Drops pairs with a side that is mostly digits, signs and the like."""
+
+    rule: Literal["letters"]
+    """The rule."""
+    min: Portion = 0.5
+    """The least share of letters among the characters of a side that are no spaces."""
+
+
+class Script(Section):
+    """Drops pairs with a side in foreign letters."""
+
+    rule: Literal["script"]
+    """The rule."""
+    source: Annotated[list[Text], Field(min_length=1)] = ["Latin"]
+    """The scripts of the source by their Unicode names, such as Latin, Cyrillic, Han."""
+    target: Annotated[list[Text], Field(min_length=1)] = ["Latin"]
+    """The scripts of the target."""
+    min: Portion = 0.5
+    """The least share of such letters among the letters of a side."""
+
+
+class Numbers(Section):
+    """Drops pairs whose sides have different numbers in them."""
+
+    rule: Literal["numbers"]
+    """The rule."""
+
+
+class Brackets(Section):
+    """Drops pairs whose sides have different brackets in them."""
+
+    rule: Literal["brackets"]
+    """The rule."""
+
+
+class Markup(Section):
+    """Drops pairs with HTML or XML tags or entities in them."""
+
+    rule: Literal["markup"]
+    """The rule."""
+
+
+class Control(Section):
+    """Drops pairs with control characters, U+FFFD or unassigned characters in them."""
+
+    rule: Literal["control"]
+    """The rule."""
+
+
+class Language(Section):
+    """Drops pairs with a side in another language (needs the extra `language`)."""
+
+    rule: Literal["language"]
+    """The rule."""
+    languages: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
+    """Source and target by their ISO 639-1 codes; [data.source, data.target] unless given."""
+    min: Portion = 0.5
+    """The least probability of the language."""
+    min_characters: Count = 20
+    """Shorter sides, which are hard to tell, are kept."""
+
+
+Rule = (
+    Empty
+    | Length
+    | Ratio
+    | Identical
+    | Duplicates
+    | Letters
+    | Script
+    | Numbers
+    | Brackets
+    | Markup
+    | Control
+    | Language
+)
+RULES: dict[str, type[Section]] = {
+    get_args(section.model_fields["rule"].annotation)[0]: section for section in get_args(Rule)
+}
+
+
+def _rule_alone(value: Any) -> Any:
+    return {"rule": value} if isinstance(value, str) else value
+
+
+Filter = Annotated[Annotated[Rule, Field(discriminator="rule")], BeforeValidator(_rule_alone)]
+
+
+class Corpus(Source):
+    """Pairs of segments: from one source, or from several in `parts`."""
+
+    parts: Annotated[list[TextSource], Field(min_length=1)] | None = None
+    """Instead of a source of its own: sources (as above), read one after the other."""
+    tag: Tag | None = None
+    """A piece of its own such as <bt> or <2de>, which is put before each source."""
+    weight: PositiveOrZero | None = None
+    """Share of training beside the weights of the other corpora; by size unless given."""
+    filters: list[Filter] | None = None
+    """What pairs must pass to be learned from; data.filters unless given."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Where the pairs come from, in order."""
+        return self.parts or [self]
+
+    def _place(self) -> Iterator[tuple[str, str]]:
+        if not self.parts:
+            yield from super()._place()
+        elif self.source or self.target or self.path:
+            yield "parts", "stand instead of source, target and path, not beside them"
+
+
+TextCorpus = Annotated[Corpus, BeforeValidator(_path_alone)]
+
+
+class Data(Section):
+    """The text to learn from, to choose by, and to test on."""
+
+    source: Annotated[Text, FREE] = "source"
+    """The language (a code such as en, where files or rules go by it) or kind of text to read."""
+    target: Annotated[Text, FREE] = "target"
+    """The language (a code such as de) or kind of text to write."""
+    train: Annotated[list[TextCorpus], Field(min_length=1)]
+    """The corpora to learn from."""
+    valid: TextCorpus
+    """The pairs that every choice is made on: early stopping, the best checkpoint."""
+    test: Annotated[dict[Name, TextCorpus], FREE] = {}
+    """Any number of test sets, by name."""
+    normalize: list[Normalizer] = []
+    """What is done to all text in order: nfc, nfkc, whitespace, punctuation (Moses's; an extra)."""
+    filters: list[Filter] = []
+    """What training pairs must pass, in order: rules such as empty or {rule: length, max: 100}."""
+    temperature: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 1.0
+    """Corpora share training by size ** (1 / temperature); 5 favours small ones (multilingual)."""
+    max_length: Count = 256
+    """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
+    max_unpacked: Annotated[Positive, FREE] = 100.0
+    """The largest that a packed file may become, in gigabytes; a bomb has no end."""
+    prepared: Annotated[Text | None, FREE] = None
+    """The folder for prepared data; data/prepared/<name> unless given."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        weights = [corpus.weight for corpus in self.train]
+        given = [weight for weight in weights if weight is not None]
+        if given and len(given) < len(weights):
+            yield "train", "some corpora have a weight and some none; give all of them one, or none"
+        elif given and self.temperature != 1:
+            yield "temperature", "weights say how corpora share training; leave one of them out"
+        elif given and not any(given):
+            yield "train", "all weights are 0; give a corpus to learn from more"
+        if sum(source.path == STDIN for corpus in self.train for source in corpus.sources) > 1:
+            yield "train", "standard input (-) can be read only once"
+        kept = {"valid": self.valid, **{f"test.{name}": test for name, test in self.test.items()}}
+        for name, corpus in kept.items():
+            if any(source.path == STDIN for source in corpus.sources):
+                yield name, "is read again and again; standard input (-) is for data.train"

@@ -1,0 +1,42 @@
+"""What every section of options has in common, and the types that options are made of.
+
+A section is frozen and closed to unknown keys. What a type cannot say (that heads must divide a
+width) a section says in `conflicts`, so that all problems of a config are reported at once.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+FREE = "free"  # marks an option that may change between stop and resume: it changes no result
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Count = Annotated[int, Field(strict=True, ge=1)]
+CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+PositiveOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A group of options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Option (dotted, below this section) and what is wrong with it beside the others."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _has_no_conflicts(self) -> "Section":
+        if found := list(self.conflicts()):
+            raise PydanticCustomError("conflict", "{found}", {"found": found})
+        return self
+
+
+def is_free(section: Section, option: str) -> bool:
+    """Whether an option may change between stop and resume."""
+    return FREE in type(section).model_fields[option].metadata
