@@ -39,6 +39,13 @@ Model = Annotated[
         envvar="SEQ2SEQ_MODEL", help="A model or run folder. Default: the newest run's best model."
     ),
 ]
+Tag = Annotated[
+    str | None, typer.Option(help="What to put before each line, such as <2de>, if trained so.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that prepare the data. Default: one a processor."),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
@@ -53,18 +60,37 @@ def options(
 
 
 @app.command()
-def prepare(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Check the text, train the tokenizer, and encode everything to disk."""
+def prepare(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    workers: Workers = None,
+    dry_run: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Only show what would become of the first N training pairs."
+        ),
+    ] = None,
+) -> None:
+    """Fetch and clean the text, train the tokenizer, and encode everything to disk."""
     from seq2seq.config import load
-    from seq2seq.prepare import prepare
 
-    prepare(load(config, overrides or []))
+    loaded = load(config, overrides or [])
+    if dry_run:
+        from seq2seq.preview import preview
+
+        die_with_reader()
+        preview(loaded, dry_run)
+    else:
+        from seq2seq.prepare import prepare
+
+        prepare(loaded, workers=workers)
 
 
 @app.command()
 def train(
     config: ConfigPath,
     overrides: Overrides = None,
+    workers: Workers = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is moved aside, not deleted.")
     ] = False,
@@ -75,7 +101,7 @@ def train(
     loaded = load(config, overrides or [])
     from seq2seq.train import train
 
-    train(loaded, fresh=fresh)
+    train(loaded, fresh=fresh, workers=workers)
 
 
 @app.command()
@@ -100,6 +126,7 @@ def evaluate(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
     device: Device = None,
+    tag: Tag = None,
 ) -> None:
     """Score a model on its test sets or on given files: perplexity, BLEU, chrF, TER, ROUGE."""
     from seq2seq.evaluate import evaluate
@@ -117,6 +144,7 @@ def evaluate(
         output=output,
         as_json=as_json,
         device=device,
+        tag=tag,
     )
 
 
@@ -131,12 +159,15 @@ def translate(
         float | None, typer.Option(min=0.0, help="0 favours short translations, 1 longer ones.")
     ] = None,
     device: Device = None,
+    tag: Tag = None,
 ) -> None:
     """Translate standard input to standard output, one line for each line."""
     from seq2seq.translate import translate
 
     die_with_reader()
-    translate(model, overrides or [], beam=beam, length_penalty=length_penalty, device=device)
+    translate(
+        model, overrides or [], beam=beam, length_penalty=length_penalty, device=device, tag=tag
+    )
 
 
 def main() -> None:

@@ -1,15 +1,22 @@
-"""What people see while a command runs: all of it on standard error, so that results stay clean."""
+"""What people see while a command runs: all of it on standard error, so that results stay clean.
+
+Of several processes that work together, the first speaks for all.
+"""
 
 import sys
 
 from tqdm import tqdm
 
+from seq2seq.distributed import leads
+
 
 def say(text: str) -> None:
     """Shows a line."""
-    print(text, file=sys.stderr, flush=True)
+    if leads():
+        print(text, file=sys.stderr, flush=True)
 
 
 def bar(description: str, total: int | None, unit: str) -> tqdm:
     """A progress bar; nothing where there is no terminal."""
-    return tqdm(desc=description, total=total, unit=f" {unit}", disable=None, leave=False)
+    hidden = None if leads() else True  # None: shown on a terminal
+    return tqdm(desc=description, total=total, unit=f" {unit}", disable=hidden, leave=False)

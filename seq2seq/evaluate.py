@@ -6,11 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seq2seq.config import Corpus, Evaluation, File
+from seq2seq.config import Corpus, Data, Evaluation, File
 from seq2seq.console import bar, say
 from seq2seq.data.batches import Batches
-from seq2seq.data.corpus import Pair, locate, read_lines, read_pairs, verify
-from seq2seq.data.store import Store
+from seq2seq.data.corpus import find, locate, read_lines, read_pairs, verify
+from seq2seq.data.encoding import Sides, encode
+from seq2seq.data.rows import Pair
+from seq2seq.data.normalization import normalizer
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import sha256, write_file, write_json
@@ -32,6 +34,7 @@ def evaluate(
     output: Path | None,
     as_json: bool,
     device: str | None,
+    tag: str | None,
 ) -> None:
     """Prints the scores of a model on its test sets or on given files, or of a file alone."""
     if hypothesis is not None:
@@ -43,12 +46,14 @@ def evaluate(
         return
     if (source is None) != (reference is None):
         raise ConfigError("--source and --reference go together")
+    if tag and source is None:
+        raise ConfigError("--tag goes with --source; a test set has its tag in the config")
     opened = open_model(model, overrides, device=device)
     loaded = opened.loaded
     sets = dict(loaded.config.data.test)
     if source is not None:
         files = {"source": File(path=str(source)), "target": File(path=str(reference))}
-        sets = {source.name: Corpus(**files)}
+        sets = {source.name: Corpus(**files, tag=tag)}
     if not sets:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
@@ -56,55 +61,65 @@ def evaluate(
     folder = output or opened.results
     folder.mkdir(parents=True, exist_ok=True)
     results = {}
-    for name, pairs in {name: read_set(corpus) for name, corpus in sets.items()}.items():
-        hypotheses = translate_set(loaded, name, pairs)
+    for name, pairs in {name: read_set(sets[name], loaded.config.data) for name in sets}.items():
+        hypotheses = translate_set(loaded, name, pairs, sets[name].tag)
         write_file(folder / f"{name}.hypotheses.txt", "".join(f"{line}\n" for line in hypotheses))
-        results[name] = score_set(loaded, pairs, hypotheses)
+        results[name] = score_set(loaded, pairs, hypotheses, sets[name].tag)
         one = as_object(opened.folder, {name: results[name]})
         write_json(folder / f"{name}.scores.json", one)
     show(opened.folder, results, as_json)
     say(f"translations and scores are kept in {folder}")
 
 
-def read_set(corpus: Corpus) -> list[Pair]:
-    """The pairs of a test set, whose files must be there and be the right ones."""
-    for file in (corpus.source, corpus.target):
+def read_set(corpus: Corpus, data: Data) -> list[Pair]:
+    """The pairs of a test set, whose files must be the right ones; missing ones are fetched."""
+    texts = find(corpus, data)
+    for file in (file for text in texts for file in text.files):
         path = locate(file)
         if file.sha256:
             verify(file, sha256(path))
-    return list(read_pairs(corpus))
+    return list(read_pairs(texts))
 
 
-def translate_set(loaded: LoadedModel, name: str, pairs: Sequence[Pair]) -> list[str]:
+def translate_set(
+    loaded: LoadedModel, name: str, pairs: Sequence[Pair], tag: str | None = None
+) -> list[str]:
     """The translation of each source, with a progress bar on a terminal."""
     translator = Translator(
         loaded.model,
         loaded.tokenizers,
         loaded.config.decoding,
-        max_length=loaded.config.data.max_length,
+        loaded.config.data,
         warn=lambda message: say(f"warning: {name}: {message}"),
     )
     with bar(name, len(pairs), "lines") as shown:
-        return translator.translate([pair.source for pair in pairs], done=shown.update)
+        return translator.translate([pair.source for pair in pairs], tag=tag, done=shown.update)
 
 
-def score_set(loaded: LoadedModel, pairs: Sequence[Pair], hypotheses: Sequence[str]) -> Scores:
+def score_set(
+    loaded: LoadedModel, pairs: Sequence[Pair], hypotheses: Sequence[str], tag: str | None = None
+) -> Scores:
     """Every score that the config asks for."""
     metrics = loaded.config.evaluation.metrics
-    found: Scores = {"ppl": perplexity_of(loaded, pairs)} if "ppl" in metrics else {}
+    found: Scores = {"ppl": perplexity_of(loaded, pairs, tag)} if "ppl" in metrics else {}
     text_metrics = [metric for metric in metrics if metric != "ppl"]
     found |= score(text_metrics, hypotheses, [[pair.target for pair in pairs]])
     return {metric: found[metric] for metric in metrics}
 
 
-def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair]) -> Score:
+def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair], tag: str | None = None) -> Score:
     """Perplexity by piece, with what must agree before two of them can be compared."""
-    longest = loaded.config.data.max_length
-    source, target = (
-        [ids[:longest] for ids in tokenizer.encode([pair[side] for pair in pairs])]
-        for side, tokenizer in enumerate(loaded.tokenizers)
+    data = loaded.config.data
+    lines = Sides(
+        *(
+            list(map(normalizer(data.normalize, language), side))
+            for side, language in zip(
+                zip(*pairs, strict=True), (data.source, data.target), strict=True
+            )
+        )
     )
-    batches = Batches(Store.of(source, target), loaded.config.decoding.batch_tokens)
+    store, _ = encode(lines, loaded.tokenizers, tag, data.max_length, training=False)
+    batches = Batches(store, loaded.config.decoding.batch_tokens)
     signature = "|".join(
         [
             "unit:piece",
@@ -118,10 +133,10 @@ def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair]) -> Score:
 
 def score_files(hypothesis: Path, reference: Path) -> Scores:
     """The scores of a file of hypotheses, without a model."""
-    hypotheses, references = (
-        list(read_lines(File(path=str(locate(File(path=str(path)))))))
-        for path in (hypothesis, reference)
-    )
+    files = [File(path=str(path)) for path in (hypothesis, reference)]
+    for file in files:
+        locate(file, "name another file")
+    hypotheses, references = (list(read_lines(file)) for file in files)
     metrics = [metric for metric in Evaluation().metrics if metric != "ppl"]
     return score(metrics, hypotheses, [references])
 

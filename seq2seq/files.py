@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,12 +145,18 @@ def check_manifest(folder: Path, remedy: str) -> None:
 
 
 @contextmanager
-def lock(path: Path, busy: str) -> Iterator[None]:
-    """Holds a lock file for this process alone; raises UserError(busy) if another one has it."""
+def lock(path: Path, busy: str = "", *, wait: Callable[[], object] | None = None) -> Iterator[None]:
+    """Holds a lock file for this process alone.
+
+    If another process has it, calls `wait` and waits; without one, raises UserError(busy).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(path, blocking=False).acquire()
     except Timeout:
-        raise UserError(busy) from None
+        if wait is None:
+            raise UserError(busy) from None
+        wait()
+        held = FileLock(path).acquire()
     with held:
         yield

@@ -1,48 +1,34 @@
-"""`seq2seq prepare`: files of text become a tokenizer and memory-mapped token ids.
+"""`seq2seq prepare`: text, wherever it lies, becomes a tokenizer and memory-mapped token ids.
 
     <prepared>/
         tokenizer.model           or one a side
-        train/, valid/, test.<name>/    token stores
-        manifest.json             inputs' hashes, options, counts, what was dropped
+        train/, valid/            token stores
+        manifest.json             inputs' hashes, options, counts, what each rule dropped
+        work/                     what is half done, to go on with
 
-Each part has a key made of all that it depends on: a part whose key has not changed is not made
-again, and a changed input or option makes anew what depends on it.
+Processes that `torchrun` starts share the work; one of them does what only one can do.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from seq2seq.config import Config, Corpus, File
+from seq2seq.config import Config
 from seq2seq.console import bar, say
-from seq2seq.data.corpus import Pair, locate, read_pairs, verify
+from seq2seq.data.cleaning import Dropped
+from seq2seq.data.encoding import Outcome
+from seq2seq.data.prepared import FORMAT, Manifest, all_at_once
+from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
+from seq2seq.data.workers import default_workers, spread
+from seq2seq.distributed import leads, together
 from seq2seq.errors import UserError
-from seq2seq.files import (
-    MANIFEST,
-    fingerprint,
-    lock,
-    new_folder,
-    sha256,
-    write_file,
-    write_json,
-)
+from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
 
-FORMAT = 1  # raised when what is prepared changes its meaning
-BLOCK = 10_000  # pairs that are encoded together
-
-T = TypeVar("T")
-
-
-class Known(NamedTuple):
-    """A corpus that can be used."""
-
-    corpus: Corpus
-    hashes: list[str]  # of its files
-    pairs: int
+SETS = ("train", "valid")
+SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
 
 
 class Prepared(NamedTuple):
@@ -52,243 +38,220 @@ class Prepared(NamedTuple):
     train: Store
     valid: Store
     key: str  # of the tokenizers, the training and the validation set
+    corpora: list[int]  # how many training pairs each has, one corpus after the other
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, *, workers: int | None = None) -> Prepared:
     """Makes what is missing or out of date, and opens it."""
-    folder = Path(config.data.prepared or Path("data", "prepared", config.name))
-    with lock(
-        folder / ".lock", f"{folder} is being prepared by another process; wait until it is done"
-    ):
-        manifest = Manifest(folder)
-        corpora = {
-            "train": list(config.data.train),
-            "valid": [config.data.valid],
-            **{f"test.{name}": [corpus] for name, corpus in config.data.test.items()},
-        }
-        known = manifest.check(corpora)
-        tokenizers = _tokenizers(config, manifest, known["train"])
-        for name, some in known.items():
-            _encode(config, manifest, tokenizers, name, some)
+    folder = folder_of(config)
+    busy = f"waiting for another process, which prepares {folder}"
+    held = lock(folder / ".lock", wait=lambda: say(busy)) if leads() else nullcontext()
+    with held:
+        preparation = Preparation(config, folder, workers or default_workers())
+        preparation.make_tokenizers()
+        for name in SETS:
+            preparation.make_store(name)
+        preparation.lead(lambda: remove(folder / "work"))
+    parts = preparation.manifest.parts
     return Prepared(
-        tokenizers,
+        preparation.tokenizers,
         Store.open(folder / "train"),
         Store.open(folder / "valid"),
-        fingerprint([manifest.parts[name]["key"] for name in ("train", "valid")]),
+        fingerprint([parts[name]["key"] for name in SETS]),
+        [corpus["pairs"] for corpus in parts["train"]["corpora"]],
     )
 
 
-class Manifest:
-    """What a prepared folder holds, and what it was made of."""
+def folder_of(config: Config) -> Path:
+    """Where prepared data of a config lies."""
+    return Path(config.data.prepared or Path("data", "prepared", config.name))
 
-    def __init__(self, folder: Path) -> None:
+
+class Cleaned(NamedTuple):
+    """The text of a set, and what was dropped of each of its corpora."""
+
+    work: Work
+    plan: Sequence[Shard]
+    dropped: list[list[Dropped]]
+
+
+class Preparation:
+    """The steps from text to stores; all processes take each of them together."""
+
+    tokenizers: Tokenizers
+
+    def __init__(self, config: Config, folder: Path, workers: int) -> None:
+        self.config = config
         self.folder = folder
-        self.files: dict[str, Any] = {}  # by path
-        self.pairs: dict[str, int] = {}  # by the hashes of both files of a corpus
-        self.parts: dict[str, Any] = {}
-        try:
-            saved = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if saved["format"] == FORMAT:
-                self.files, self.parts = saved["files"], saved["parts"]
-                self.pairs = saved.get("pairs", {})
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            pass  # nothing that can be used: all is made anew
+        self.workers = workers
+        self.manifest = Manifest(folder)
+        self.lead(self._check)
+        data = config.data
+        train = self.manifest.find(data.train, data)
+        self.known = {"train": train, "valid": self.manifest.find([data.valid], data)}
 
-    def check(self, corpora: dict[str, list[Corpus]]) -> dict[str, list[Known]]:
-        """The corpora, when all files are there, the ones that are meant, aligned, and text.
+    def _check(self) -> None:
+        """Finds, fetches and verifies all files; looks whether the test sets can be read."""
+        data = self.config.data
+        every = [*data.train, data.valid, *data.test.values()]
+        known = self.manifest.find(every, data)
+        all_at_once(self.manifest.check, known[len(data.train) + 1 :])
+        self.manifest.save()
 
-        Nothing long has been done when a UserError tells what is wrong. A file is read again only
-        if its size or time has changed.
-        """
-        every = [corpus for some in corpora.values() for corpus in some]
-        files = [file for corpus in every for file in (corpus.source, corpus.target)]
-        all_at_once(locate, files)
-        all_at_once(self._hash, files)
-        counts = all_at_once(self._count, every)
-        known = map(Known, every, map(self._hashes, every), counts)
-        return {name: list(islice(known, len(some))) for name, some in corpora.items()}
+    def lead(self, action: Any) -> None:
+        """One process does something; the others go on when it is done."""
+        with together():
+            if leads():
+                action()
+        if not leads():
+            self.manifest.load()
 
-    def _hash(self, file: File) -> None:
-        path = Path(file.path)
-        status = path.stat()
-        seen = self.files.get(file.path)
-        if not seen or (seen["bytes"], seen["time"]) != (status.st_size, status.st_mtime_ns):
-            seen = {"bytes": status.st_size, "time": status.st_mtime_ns, "sha256": sha256(path)}
-            self.files[file.path] = seen
-        verify(file, seen["sha256"])
+    def make_tokenizers(self) -> None:
+        """Reads the tokenizers, or makes them of the training text."""
+        options, folder = self.config.tokenizer, self.folder
+        key = fingerprint([self._clean_key("train"), options.model_dump(), self.config.seed])
+        if not self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model")):
+            cleaned = self._cleaned("train")
+            self.lead(lambda: self._train_tokenizers(key, cleaned))
+        self.tokenizers = Tokenizers.read(folder, shared=options.shared)
 
-    def _hashes(self, corpus: Corpus) -> list[str]:
+    def make_store(self, name: str) -> None:
+        """Makes the store of a set, unless it is there."""
+        tokenizers, longest = self.tokenizers, self.config.data.max_length
+        key = fingerprint([tokenizers.fingerprint, self._clean_key(name), longest])
+        if self.manifest.has(name, key, (self.folder / name).glob("*")):
+            return
+        cleaned = self._cleaned(name)
+        work = self._work(key)
+        tags = [known.corpus.tag for known in self.known[name]]
+        training = name == "train"
+        task = Encode(cleaned.work, work, cleaned.plan, tags, tokenizers, longest, training)
+        with together(), bar(name, sum(shard.rows for shard in cleaned.plan), "pairs") as shown:
+            spread(task, self._workers(name), shown.update)
+        self.lead(lambda: self._merge(name, key, cleaned, task))
+
+    def _clean_key(self, name: str) -> list[Any]:
+        """All that the clean text of a set depends on."""
+        data = self.config.data
+        corpora = [[known.key, known.corpus.tag] for known in self.known[name]]
+        rules = [[rule.model_dump() for rule in part.rules] for part in self._parts(name)]
+        return [FORMAT, corpora, rules, data.normalize, data.source, data.target]
+
+    def _parts(self, name: str) -> list[Part]:
+        """The corpora of a set; only what is learned from must pass rules."""
+        given = self.config.data.filters if name == "train" else []
         return [
-            f"{self.files[file.path]['sha256']}:{file.member or ''}"
-            for file in (corpus.source, corpus.target)
+            Part(known.texts, (known.corpus.filters or given) if name == "train" else [])
+            for known in self.known[name]
         ]
 
-    def _count(self, corpus: Corpus) -> int:
-        key = " ".join(self._hashes(corpus))
-        if key not in self.pairs:
-            pairs = 0
-            with bar("checking", None, "pairs") as shown:
-                for _ in read_pairs(corpus):
-                    pairs += 1
-                    shown.update()
-            self.pairs[key] = pairs
-        return self.pairs[key]
+    def _work(self, key: Any) -> Work:
+        return Work(self.folder / "work" / fingerprint(key)[:16])
 
-    def has(self, name: str, key: str, files: Iterable[Path]) -> bool:
-        """Whether a part is there, made of the same things."""
-        part = self.parts.get(name)
-        if not part or part["key"] != key:
-            return False
-        sizes = {file.name: file.stat().st_size for file in files if file.is_file()}
-        return sizes == part["files"]
+    def _workers(self, name: str) -> int:
+        size = sum(known.bytes for known in self.known[name])
+        return self.workers if size > SMALL else 1
 
-    def add(self, name: str, key: str, files: Iterable[Path], facts: dict[str, Any]) -> None:
-        """Records a part that has been made."""
-        sizes = {file.name: file.stat().st_size for file in files}
-        self.parts[name] = {"key": key, "files": sizes, **facts}
-        self._save()
+    def _cleaned(self, name: str) -> Cleaned:
+        """The clean text of a set."""
+        work, data = self._work(self._clean_key(name)), self.config.data
+        plan = work.plan()
+        if plan is None:
+            task = Clean(work, self._parts(name), data.normalize, (data.source, data.target))
+            with together(), bar(f"reading {name}", None, "pairs") as shown:
+                found = spread(task, self._workers(name), shown.update)[0]
+            self.lead(lambda: settle_all(work, found, task.parts))
+            plan = found
+        return Cleaned(work, plan, work.dropped())
 
-    def forget(self, name: str) -> None:
-        """Says that a part is not there, before it is replaced: a kill must not leave another."""
-        if self.parts.pop(name, None):
-            self._save()
+    def _train_tokenizers(self, key: str, cleaned: Cleaned) -> None:
+        options, folder = self.config.tokenizer, self.folder
+        tags = [corpus.tag for corpus in self.config.data.train if corpus.tag]
+        say(f"finding {options.vocab_size:,} pieces ({options.kind})")
 
-    def _save(self) -> None:
-        content = {"parts": self.parts, "files": self.files, "pairs": self.pairs}
-        write_json(self.folder / MANIFEST, {"format": FORMAT, **content})
+        def lines(sides: slice) -> Iterator[str]:
+            fates = cleaned.work.fates(cleaned.plan)
+            with bar("sampling", sum(shard.rows for shard in cleaned.plan), "pairs") as shown:
+                for number, shard in enumerate(cleaned.plan):
+                    for side in cleaned.work.lines(number, fates[number])[sides]:
+                        yield from side
+                    shown.update(shard.rows)
 
+        def trained(sides: slice, **more: Any) -> Any:
+            return train_tokenizer(lines(sides), options, self.config.seed, **more)
 
-def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
-    """What an action makes of each thing; raises one UserError for all that cannot be used."""
-    results, problems = [], []
-    for thing in things:
-        try:
-            results.append(action(thing))
-        except UserError as error:  # noqa: PERF203
-            problems.append(str(error))
-    several = dict.fromkeys(problems)  # a file may be named more than once
-    if several:
-        heading = ["the data cannot be used:"] if len(several) > 1 else []
-        raise UserError("\n  ".join([*heading, *several]))
-    return results
-
-
-def _tokenizers(config: Config, manifest: Manifest, corpora: list[Known]) -> Tokenizers:
-    """The tokenizers of the training text."""
-    options, folder = config.tokenizer, manifest.folder
-    hashes = [known.hashes for known in corpora]
-    key = fingerprint([FORMAT, hashes, options.model_dump(), config.seed])
-    if manifest.has("tokenizer", key, folder.glob("tokenizer*.model")):
-        return Tokenizers.read(folder, shared=options.shared)
-    say(f"finding {options.vocab_size:,} pieces ({options.kind})")
-
-    def lines(sides: slice) -> Iterator[str]:
-        with bar("reading", sum(known.pairs for known in corpora), "pairs") as shown:
-            for known in corpora:
-                for pair in read_pairs(known.corpus):
-                    shown.update()
-                    yield from pair[sides]
-
-    if options.shared:
-        tokenizers = Tokenizers(*[train_tokenizer(lines(slice(2)), options, config.seed)] * 2)
-    else:
-        sides = {"the source text": slice(1), "the target text": slice(1, 2)}
-        tokenizers = Tokenizers(
-            *(
-                train_tokenizer(lines(side), options, config.seed, text=text)
-                for text, side in sides.items()
+        if options.shared:
+            tokenizers = Tokenizers(*[trained(slice(2), tags=sorted(set(tags)))] * 2)
+        else:
+            tokenizers = Tokenizers(
+                trained(slice(1), tags=sorted(set(tags)), text="the source text"),
+                trained(slice(1, 2), text="the target text"),
             )
-        )
-    manifest.forget("tokenizer")
-    for file in folder.glob("tokenizer*.model"):
-        file.unlink()
-    for name, content in tokenizers.files.items():
-        write_file(folder / name, content)
-    sizes = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
-    manifest.add("tokenizer", key, folder.glob("tokenizer*.model"), {"pieces": sizes})
-    return tokenizers
+        self.manifest.forget("tokenizer")
+        for file in folder.glob("tokenizer*.model"):
+            file.unlink()
+        for file_name, content in tokenizers.files.items():
+            write_file(folder / file_name, content)
+        sizes = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
+        self.manifest.add("tokenizer", key, folder.glob("tokenizer*.model"), {"pieces": sizes})
 
+    def _merge(self, name: str, key: str, cleaned: Cleaned, task: Encode) -> None:
+        """Makes one store of all shards, and tells what became of the pairs."""
+        folder = self.folder / name
+        outcomes = [Outcome() for _ in self.known[name]]
+        vocab_sizes = (len(self.tokenizers.source), len(self.tokenizers.target))
+        with new_folder(folder) as partial:
+            with StoreWriter(partial, vocab_sizes) as writer:
+                for shard, store, outcome in encoded(task.work, cleaned.plan):
+                    writer.append(store)
+                    outcomes[shard.corpus] += outcome
+            facts = self._facts(name, cleaned, outcomes)
+            if not facts["pairs"]:
+                raise UserError(
+                    "\n".join([f"{name} has no pair left:", *told(name, facts)[1:]])
+                    + "\nchange data.filters or data.max_length, or name other files"
+                )
+            self.manifest.forget(name)
+        self.manifest.add(name, key, folder.glob("*"), facts)
+        say("\n".join(told(name, facts)))
 
-def _encode(
-    config: Config,
-    manifest: Manifest,
-    tokenizers: Tokenizers,
-    name: str,
-    corpora: list[Known],
-) -> None:
-    """Makes the store of a set, unless it is there."""
-    hashes = [known.hashes for known in corpora]
-    key = fingerprint([FORMAT, tokenizers.fingerprint, hashes, config.data.max_length])
-    folder = manifest.folder / name
-    if manifest.has(name, key, folder.glob("*")):
-        return
-    counts = Counts(training=name == "train", longest=config.data.max_length)
-    vocab_sizes = (len(tokenizers.source), len(tokenizers.target))
-    with (
-        new_folder(folder) as partial,
-        StoreWriter(partial, vocab_sizes) as writer,
-        bar(name, sum(known.pairs for known in corpora), "pairs") as shown,
-    ):
-        for known in corpora:
-            pairs = read_pairs(known.corpus)
-            while block := list(islice(pairs, BLOCK)):
-                writer.append(*counts.admitted(block, tokenizers))
-                shown.update(len(block))
-        if not counts.pairs:
-            raise UserError(
-                f"{name} has no pair left: {counts}; raise data.max_length, or name other files"
+    def _facts(self, name: str, cleaned: Cleaned, outcomes: list[Outcome]) -> dict[str, Any]:
+        """What became of the pairs of a set."""
+        total = sum(outcomes, Outcome())
+        longest = self.config.data.max_length
+        corpora = [
+            {
+                "text": [text.name for text in known.texts],
+                "rows": sum(shard.rows for shard in cleaned.plan if shard.corpus == number),
+                "pairs": outcome.pairs,
+                "dropped": [
+                    one._asdict() for one in [*dropped, *outcome.dropped(longest)] if one.count
+                ],
+            }
+            for number, (known, outcome, dropped) in enumerate(
+                zip(self.known[name], outcomes, cleaned.dropped, strict=True)
             )
-        manifest.forget(name)
-    manifest.add(name, key, folder.glob("*"), vars(counts))
-    say(f"{name}: {counts}")
-
-
-class Counts:
-    """What became of the pairs of a set."""
-
-    def __init__(self, *, training: bool, longest: int) -> None:
-        self.training = training
-        self.longest = longest
-        self.pairs = self.source_pieces = self.target_pieces = 0
-        self.dropped_empty = self.dropped_long = self.cut = 0
-
-    def admitted(
-        self, pairs: list[Pair], tokenizers: Tokenizers
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """The ids of both sides of the pairs that belong into the set.
-
-        A model cannot learn from training pairs with an empty or an over-long side. What is to be
-        validated or tested on stays whole in number: over-long segments are cut.
-        """
-        sources, targets = [], []
-        encoded = (
-            tokenizer.encode([pair[side] for pair in pairs])
-            for side, tokenizer in enumerate(tokenizers)
-        )
-        for source, target in zip(*encoded, strict=True):
-            long = max(len(source), len(target)) > self.longest
-            if self.training and not (source and target):
-                self.dropped_empty += 1
-            elif self.training and long:
-                self.dropped_long += 1
-            else:
-                self.cut += long
-                sources.append(source[: self.longest])
-                targets.append(target[: self.longest])
-        self.pairs += len(sources)
-        self.source_pieces += sum(map(len, sources))
-        self.target_pieces += sum(map(len, targets))
-        return sources, targets
-
-    def __str__(self) -> str:
-        facts = [
-            f"{self.pairs:,} pairs",
-            f"{self.source_pieces:,} and {self.target_pieces:,} pieces",
         ]
-        if self.dropped_empty:
-            facts.append(f"{self.dropped_empty:,} with an empty side dropped")
-        if self.dropped_long:
-            facts.append(f"{self.dropped_long:,} longer than {self.longest:,} pieces dropped")
-        if self.cut:
-            facts.append(f"{self.cut:,} cut to {self.longest:,} pieces")
-        return ", ".join(facts)
+        return {
+            "pairs": total.pairs,
+            "source_pieces": total.source_pieces,
+            "target_pieces": total.target_pieces,
+            "cut": total.cut,
+            "corpora": corpora,
+        }
+
+
+def told(name: str, facts: dict[str, Any]) -> list[str]:
+    """What became of the pairs of a set, in lines for people."""
+    pieces = f"{facts['source_pieces']:,} and {facts['target_pieces']:,} pieces"
+    cut = f", {facts['cut']:,} cut (data.max_length)" if facts["cut"] else ""
+    lines = [f"{name}: {facts['pairs']:,} pairs, {pieces}{cut}"]
+    for corpus in facts["corpora"]:
+        if corpus["dropped"]:
+            first, *others = corpus["text"]
+            more = f" and {len(others)} more" if others else ""
+            lines.append(f"  {first}{more}: {corpus['pairs']:,} of {corpus['rows']:,} pairs left")
+        for one in corpus["dropped"]:
+            lines.append(f"    {one['count']:,} dropped by {one['rule']}, such as")
+            lines += [f"      {example}" for example in one["examples"]]
+    return lines

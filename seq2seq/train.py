@@ -14,7 +14,10 @@ from torch import Tensor
 from seq2seq.config import Config, differences, dump, load
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
-from seq2seq.data.corpus import read_pairs
+from seq2seq.data.corpus import find, read_pairs
+from seq2seq.data.mixing import Mixture
+from seq2seq.data.resampling import Resampler
+from seq2seq.data.store import SIDES
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import Stopped, UserError
 from seq2seq.files import lock, recover_folder, write_file, write_json
@@ -30,7 +33,7 @@ from seq2seq.training.optimizer import build_optimizer
 from seq2seq.training.progress import Log, described
 
 
-def train(config: Config, *, fresh: bool = False) -> None:
+def train(config: Config, *, fresh: bool = False, workers: int | None = None) -> None:
     """Trains the model of a config, or goes on where it was left.
 
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
@@ -41,7 +44,7 @@ def train(config: Config, *, fresh: bool = False) -> None:
         if fresh:
             move_aside(folder)
         check_config(folder, config)
-        run = Run(folder, config, prepare(config))
+        run = Run(folder, config, prepare(config, workers=workers))
         with Log(folder / "metrics.jsonl", config.training, run.progress) as log:
             run.train(log)
     say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
@@ -58,9 +61,9 @@ class Run:
         self.tokenizers = prepared.tokenizers
         self.device = choose_device(config.device)
         training = config.training
-        self.batches = Batches(prepared.train, training.batch_tokens, seed=config.seed)
+        self.batches = training_batches(config, prepared)
         self.valid_batches = Batches(prepared.valid, training.batch_tokens)
-        self.valid_text = list(read_pairs(config.data.valid))
+        self.valid_text = list(read_pairs(find(config.data.valid, config.data)))
 
         torch.manual_seed(config.seed)
         vocab_sizes = len(self.tokenizers.source), len(self.tokenizers.target)
@@ -158,9 +161,10 @@ class Run:
             self.model,
             self.tokenizers,
             self.config.decoding.model_copy(update={"beam": 1}),
-            max_length=self.config.data.max_length,
+            self.config.data,
         )
-        hypotheses = translator.translate([pair.source for pair in self.valid_text])
+        sources = [pair.source for pair in self.valid_text]
+        hypotheses = translator.translate(sources, tag=self.config.data.valid.tag)
         for number in range(min(self.config.training.samples, len(hypotheses))):
             log.sample(*self.valid_text[number], hypotheses[number])
         found = score(metrics, hypotheses, [[pair.target for pair in self.valid_text]])
@@ -191,6 +195,27 @@ class Run:
             self._offer(mean, {"average": sorted(chosen)})
             record |= {"average": sorted(chosen), "valid": self.scores}
         write_json(finished, record)
+
+
+def training_batches(config: Config, prepared: Prepared) -> Batches:
+    """The training set in batches: corpora mixed and segments cut as the config says."""
+    data, training = config.data, config.training
+    weights = [corpus.weight for corpus in data.train]
+    resampled = SIDES if training.subword_sampling == "both" else (training.subword_sampling,)
+    resampler = Resampler(
+        prepared.tokenizers,
+        frozenset(resampled),
+        training.subword_alpha,
+        config.seed,
+        data.max_length,
+    )
+    return Batches(
+        prepared.train,
+        training.batch_tokens,
+        seed=config.seed,
+        mixture=Mixture.of(prepared.corpora, weights, data.temperature),
+        resampler=resampler if training.subword_sampling != "none" else None,
+    )
 
 
 class StopSignal:

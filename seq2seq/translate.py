@@ -19,6 +19,7 @@ def translate(
     beam: int | None,
     length_penalty: float | None,
     device: str | None,
+    tag: str | None,
 ) -> None:
     """Standard input to standard output, with the given model or the newest run's best."""
     loaded = open_model(model, overrides, device=device).loaded
@@ -30,16 +31,18 @@ def translate(
         loaded.model,
         loaded.tokenizers,
         options,
-        max_length=loaded.config.data.max_length,
+        loaded.config.data,
         warn=lambda message: say(f"warning: {message}"),
     )
+    if tag:
+        loaded.tokenizers.source.tag(tag)  # before anything is read
     if sys.stdin.isatty():
         data = loaded.config.data
         say(f"type {data.source}, get {data.target}; end with Ctrl-D")
         lines, buffer = prompt(), 1
     else:
         lines, buffer = read(sys.stdin.buffer), BUFFER
-    for line in translator.stream(lines, buffer):
+    for line in translator.stream(lines, buffer, tag=tag):
         sys.stdout.buffer.write(line.encode() + b"\n")
         sys.stdout.buffer.flush()
 

@@ -304,7 +304,10 @@ class Data(Section):
             yield "train", "all weights are 0; give a corpus to learn from more"
         if sum(source.path == STDIN for corpus in self.train for source in corpus.sources) > 1:
             yield "train", "standard input (-) can be read only once"
+        tags = {corpus.tag for corpus in self.train} | {None}
         kept = {"valid": self.valid, **{f"test.{name}": test for name, test in self.test.items()}}
         for name, corpus in kept.items():
             if any(source.path == STDIN for source in corpus.sources):
                 yield name, "is read again and again; standard input (-) is for data.train"
+            if corpus.tag not in tags:
+                yield f"{name}.tag", "is the tag of no corpus in data.train, so no model knows it"

@@ -1,5 +1,7 @@
 """Batches by length, in an order that is a function of the seed and the epoch alone.
 
+An epoch of 100 million pairs is put into batches in seconds, with 16 bytes of memory a pair.
+
 Shapes: B pairs, S source positions, T target positions.
 """
 
@@ -10,8 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seq2seq.data.mixing import Mixture
+from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD
+
+LONGEST = np.uint32(0xFFFF)  # longer segments are sorted as if they had this many pieces
+BANDS, NARROWING = 1.6, 1.5  # found by trying: see benchmarks/README.md
+STRETCH = 1 << 20
 
 
 class Batch(NamedTuple):
@@ -36,38 +44,44 @@ class Batch(NamedTuple):
 class Batches:
     """A store in batches of at most `batch_tokens` padded positions of the longer side."""
 
-    def __init__(self, store: Store, batch_tokens: int, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        batch_tokens: int,
+        *,
+        seed: int = 0,
+        mixture: Mixture | None = None,
+        resampler: Resampler | None = None,
+    ) -> None:
+        """A `resampler` may make segments longer than `batch_tokens` counts."""
         self.store = store
         self.batch_tokens = batch_tokens
         self.seed = seed
-        # </s> takes a position too
-        self._source = store.source.lengths + 1
-        self._target = store.target.lengths + 1
+        self.mixture = mixture or Mixture([len(store)])
+        self.resampler = resampler
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The pairs of each batch of an epoch, in random order; every pair once."""
-        random = np.random.default_rng((self.seed, number))
-        order = random.permutation(len(self.store))
-        batches = self._cut(self._by_length(order))
-        return [batches[index] for index in random.permutation(len(batches))]
+        """The pairs of each batch of an epoch, in random order."""
+        batches = self._cut(self._by_length(self.mixture.draw(self.seed, number)))
+        order = np.random.default_rng((self.seed, number, 1)).permutation(len(batches))
+        return [batches[index] for index in order]
 
     def in_order(self) -> list[np.ndarray]:
         """The pairs of each batch, shortest first, always the same."""
-        return self._cut(self._by_length(np.arange(len(self.store))))
+        return self._cut(self._by_length(np.arange(len(self.store), dtype=np.uint32)))
 
-    def collate(self, pairs: np.ndarray) -> Batch:
-        """The batch of some pairs."""
-        source = rectangle(self.store.source, pairs)
-        target = rectangle(self.store.target, pairs)
+    def collate(self, pairs: np.ndarray, epoch: int = 0) -> Batch:
+        """The batch of some pairs, cut into pieces as they are in this epoch."""
+        store = self.store
+        if self.resampler:
+            store, pairs = self.resampler(store, pairs, epoch), np.arange(len(pairs))
+        source = rectangle(store.source, pairs)
+        target = rectangle(store.target, pairs)
         target_in = np.roll(target, 1, axis=1)
         target_in[target_in == EOS] = PAD  # not needed as input; in the last column it wrapped
         target_in[:, 0] = BOS
-        return Batch(
-            torch.from_numpy(source),
-            torch.from_numpy(target_in),
-            torch.from_numpy(target),
-            int(self._target[pairs].sum()),
-        )
+        tokens = int(store.target.lengths[pairs].sum()) + len(pairs)  # </s> counts
+        return Batch(*map(torch.from_numpy, (source, target_in, target)), target_tokens=tokens)
 
     def updates_of(self, epoch: int, accumulate: int) -> list[list[np.ndarray]]:
         """The pairs of each batch of each update of an epoch."""
@@ -81,32 +95,67 @@ class Batches:
         """The share of all positions, of both sides, that is padding."""
         real = positions = 0
         for pairs in batches:
-            for lengths in (self._source[pairs], self._target[pairs]):
+            for side in self.store:
+                lengths = side.lengths[pairs] + 1
                 real += int(lengths.sum())
                 positions += len(pairs) * int(lengths.max())
         return 1 - real / positions
 
     def _by_length(self, order: np.ndarray) -> np.ndarray:
-        """The pairs by target length, then source length; ties stay in the given order.
+        """The pairs by bands of target length, then source length; ties stay in the given order.
 
-        Source lengths rise for one target length and fall for the next, so that a batch which
-        holds the end of one and the beginning of the next holds similar sources.
+        A band is one length where a length has pairs for many batches, and several lengths where
+        it has few: else a batch of long pairs would hold sources of all lengths. Source lengths
+        rise in one band and fall in the next, so that a batch which holds the end of one and the
+        beginning of the next holds similar sources.
         """
-        source, target = self._source[order], self._target[order]
-        return order[np.lexsort((np.where(target % 2, source, -source), target))]
+        source, target = (side.lengths for side in self.store)
+        bands = self._bands(order)
+        keys = np.empty(len(order), np.uint64)  # band, source length, place: 16, 16 and 32 bits
+        for some in _slices(len(order)):
+            band = bands[np.minimum(target[order[some]], LONGEST)]
+            length = np.minimum(source[order[some]], LONGEST).astype(np.uint64)
+            key = band << np.uint64(16) | np.where(band % 2, length, LONGEST - length)
+            keys[some] = key << np.uint64(32) | np.arange(some.start, some.stop, dtype=np.uint64)
+        keys.sort()
+        for some in _slices(len(order)):
+            keys[some] = order[keys[some] & np.uint64(0xFFFF_FFFF)]
+        return keys.astype(np.uint32)
+
+    def _bands(self, order: np.ndarray) -> np.ndarray:
+        """The band of each target length: long pairs, which waste more, have narrower bands."""
+        source, target = (side.lengths for side in self.store)
+        weights = np.zeros(int(LONGEST) + 1)
+        positions = 0
+        for some in _slices(len(order)):
+            lengths = np.minimum(target[order[some]], LONGEST).astype(np.int64)
+            longer = np.maximum(lengths, source[order[some]]) + 1  # </s> takes a position too
+            positions += int(longer.sum())
+            weights += np.bincount(lengths, longer**NARROWING, len(weights))
+        count = BANDS * np.sqrt(positions / self.batch_tokens)
+        return (np.cumsum(weights) / weights.sum() * count).astype(np.uint64)
 
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:
         """Cuts a sequence of pairs into batches, each as large as the budget allows."""
-        longer = np.maximum(self._source[order], self._target[order])
+        longer = np.empty(len(order), np.uint32)
+        for some in _slices(len(order)):
+            lengths = (side.lengths[order[some]] for side in self.store)
+            longer[some] = np.maximum(*lengths) + np.uint32(1)  # </s> takes a position too
         batches = []
         start = 0
         while start < len(order):
-            window = np.maximum.accumulate(longer[start : start + self.batch_tokens])
+            most = max(1, self.batch_tokens // int(longer[start]))
+            window = np.maximum.accumulate(longer[start : start + most])
             positions = window * np.arange(1, len(window) + 1)  # never falls
             size = max(1, int(np.searchsorted(positions, self.batch_tokens, side="right")))
             batches.append(order[start : start + size])
             start += size
         return batches
+
+
+def _slices(size: int) -> Iterator[slice]:
+    """Stretches that keep what is computed of each in little memory."""
+    return (slice(start, min(start + STRETCH, size)) for start in range(0, size, STRETCH))
 
 
 def rectangle(side: Side, rows: np.ndarray) -> np.ndarray:

@@ -1,44 +1,178 @@
-"""Aligned text from files: one segment a line, plain or gzip, and either inside a tar archive.
+"""Text where it lies: the sources of a config become files, and files become pairs.
 
-A line ends at a line feed and nothing else: Python's text mode and `splitlines` both see other ends
-(U+0085, U+2028, a lone carriage return), which would shift the alignment.
+A source may name a file, a pattern, shards, an archive, a set of sacreBLEU's or of the Hugging Face
+hub, or standard input; once found, each is one file that holds pairs, or a file a side.
 """
 
-import gzip
-import tarfile
-import zlib
+import glob
+import os
+import re
+import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.config import Corpus, File
+from seq2seq.config import Corpus, Data, File, Source
+from seq2seq.config.data import HUGGINGFACE, LANGUAGE, SACREBLEU, STDIN
+from seq2seq.console import say
+from seq2seq.data.archive import unpacked
+from seq2seq.data.download import fetch
+from seq2seq.data.formats import PAIRS, SIDES, format_of
+from seq2seq.data.hub import huggingface_file, sacrebleu_files
+from seq2seq.data.rows import Pair, Reading, Unreadable
 from seq2seq.errors import UserError
 
-GZIP = b"\x1f\x8b"
-BYTE_ORDER_MARK = "\ufeff"
+GIGABYTE = 10**9
+HUB = Path("data", "huggingface")
+STDIN_KEPT = "stdin.tsv"
+WILD = re.compile(r"[*?[]")
 
 
-class Pair(NamedTuple):
-    """A source segment and its target."""
+class Text(NamedTuple):
+    """One file that holds pairs, or a source and a target file to read side by side."""
 
-    source: str
-    target: str
+    files: list[File]
+    formats: list[str]  # of each file
+    fields: list[str | int] | None
+    languages: tuple[str, str]
+    stop: bool  # at a row that cannot be read
+    limit: int  # bytes that a file may become when it is unpacked
+
+    @property
+    def name(self) -> str:
+        """What messages and reports call it."""
+        return " and ".join(map(named, self.files))
+
+    @property
+    def description(self) -> list[object]:
+        """All that its pairs depend on, beside the content of the files."""
+        members = [file.member for file in self.files]
+        return [members, self.formats, self.fields, self.languages, self.stop]
 
 
-def locate(file: File) -> Path:
-    """Where a file lies; raises a UserError that tells where to fetch it if it is missing."""
+def find(corpus: Corpus, data: Data, home: Path = Path()) -> list[Text]:
+    """The text of a corpus, in order; `home` keeps what comes from standard input.
+
+    Only sets of sacreBLEU's and of the Hugging Face hub are fetched here. Raises a UserError for
+    shards that do not match, and for what cannot be fetched.
+    """
+    return [text for source in corpus.sources for text in _find(source, data, home)]
+
+
+def _find(source: Source, data: Data, home: Path) -> list[Text]:
+    languages = source.languages or [data.source, data.target]
+    shards = list(zip(*_sides(source, languages, home), strict=True))
+    return [
+        Text(
+            list(files),
+            [_format(source, file, pairs=len(files) == 1) for file in files],
+            [int(field) if field.isdecimal() else field for field in source.fields or []] or None,
+            (languages[0], languages[1]),
+            source.on_error == "stop",
+            int(data.max_unpacked * GIGABYTE),
+        )
+        for files in shards
+    ]
+
+
+def _sides(source: Source, languages: list[str], home: Path) -> list[list[File]]:
+    """The shards of each side, or of the one file that holds both."""
+    if source.source and source.target:
+        return _aligned([source.source, source.target])
+    path = source.path or ""
+    if path.startswith(SACREBLEU):
+        found = sacrebleu_files(path.removeprefix(SACREBLEU), (languages[0], languages[1]))
+        return [[File(path=str(file))] for file in found]
+    if path.startswith(HUGGINGFACE):
+        return [[File(path=str(huggingface_file(path.removeprefix(HUGGINGFACE), HUB)))]]
+    if path == STDIN:
+        return [[File(path=str(_keep_stdin(home)))]]
+    if LANGUAGE not in f"{path}{source.member or ''}":
+        hash_ = next(iter(source.sha256), None)
+        return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
+    hashes = source.sha256 * 2 if len(source.sha256) == 1 else source.sha256 or [None, None]
+    return _aligned(
+        [
+            File(
+                path=path.replace(LANGUAGE, language),
+                urls=[url.replace(LANGUAGE, language) for url in source.urls],
+                sha256=hash_,
+                member=source.member and source.member.replace(LANGUAGE, language),
+            )
+            for language, hash_ in zip(languages, hashes, strict=True)
+        ]
+    )
+
+
+def _aligned(files: list[File]) -> list[list[File]]:
+    sides = [_shards(file) for file in files]
+    if len(sides[0]) != len(sides[1]):
+        raise UserError(
+            f"{files[0].path} matches {len(sides[0])} files but {files[1].path} {len(sides[1])}; "
+            "each shard needs its other side"
+        )
+    return sides
+
+
+def _shards(file: File) -> list[File]:
+    """The files that a path means: those that match it, in order of their names, or itself."""
+    path = expanded(file.path)
+    if not WILD.search(path) or os.path.exists(path):
+        return [file.model_copy(update={"path": path})]
+    if matches := sorted(glob.glob(path, recursive=True)):
+        return [file.model_copy(update={"path": match}) for match in matches]
+    raise UserError(f"{path} matches no file; put the files there, or name others in the config")
+
+
+def expanded(path: str) -> str:
+    """A path with ~ and ${NAME} replaced; raises a UserError if a variable is not set."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise UserError(f"{path}: the environment variable {found[1]} is not set")
+        return os.environ[found[1]]
+
+    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
+
+
+def _format(source: Source, file: File, *, pairs: bool) -> str:
+    if source.format:
+        return source.format
+    if source.path == STDIN:
+        return "tsv"
+    return format_of(file.member or file.path, pairs)
+
+
+def _keep_stdin(home: Path) -> Path:
+    """A file with what standard input brings, which can be read only once, or brought before."""
+    kept = home / STDIN_KEPT
+    if not sys.stdin.isatty() and sys.stdin.buffer.peek(1):
+        home.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(f"{kept.name}.partial")
+        say(f"keeping standard input in {kept}")
+        with open(partial, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, kept)
+    elif not kept.exists():
+        raise UserError("data.train is to come from standard input (-), which brings nothing")
+    return kept
+
+
+def locate(file: File, remedy: str = "put it there, or name another file in the config") -> Path:
+    """Where a file lies, fetched if it is missing; a UserError tells what to do if it cannot be."""
     path = Path(file.path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file of text in the config")
     if not path.exists():
         if not file.urls:
-            raise UserError(f"{path} is missing; put it there, or name another file in the config")
-        others = f" (or {', '.join(file.urls[1:])})" if file.urls[1:] else ""
-        raise UserError(f"{path} is missing; fetch {file.urls[0]}{others} and put it there")
+            raise UserError(f"{path} is missing; {remedy}")
+        fetch(path, file.urls, file.sha256)
     return path
 
 
@@ -52,43 +186,55 @@ def verify(file: File, found: str) -> None:
         )
 
 
-def read_lines(file: File) -> Iterator[str]:
-    """The segments of a file, without line ends (LF or CRLF) and byte order mark.
+def read_lines(file: File, form: str = "text", limit: int = sys.maxsize) -> Iterator[str]:
+    """The segments of a file; raises a UserError at a row that cannot be read."""
+    with unpacked(Path(file.path), file.member, limit=limit) as stream:
+        for line in SIDES[form](stream, named(file)):
+            if isinstance(line, Unreadable):
+                raise UserError(line.message)
+            yield line
 
-    Raises a UserError for a file that is not UTF-8 (naming the line) or a damaged archive.
+
+def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
+    """The pairs of some text, in order, and what cannot be read, if that is not to stop it.
+
+    Raises a UserError, after the last pair, if one side is longer or there is nothing.
     """
-    try:
-        for number, line in enumerate(_unpacked(file), start=1):
-            try:
-                text = line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"{named(file)}:{number} is not UTF-8 (byte {error.start + 1} of the line is "
-                    f"0x{line[error.start]:02x}); convert the file, for example with iconv"
-                ) from None
-            if number == 1 and not (text := text.removeprefix(BYTE_ORDER_MARK)):
-                continue  # the mark alone is no line
-            yield text.removesuffix("\n").removesuffix("\r")
-    except (EOFError, OSError, zlib.error, tarfile.TarError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's, not a decompressor's
-        raise UserError(f"{file.path} is cut off or damaged; fetch it again") from None
-
-
-def read_pairs(corpus: Corpus) -> Iterator[Pair]:
-    """The pairs of a corpus, in order.
-
-    Raises a UserError, after the last pair, if one file is longer or both are empty.
-    """
-    sides = zip_longest(read_lines(corpus.source), read_lines(corpus.target))
     number = 0
-    for source, target in sides:
-        if source is None or target is None:
-            raise UserError(_misalignment(corpus))
+    for row in _rows(text):
         number += 1
-        yield Pair(source, target)
+        if text.stop and isinstance(row, Unreadable):
+            raise UserError(row.message)
+        yield row
     if not number:
-        raise UserError(f"{named(corpus.source)} and {named(corpus.target)} are empty")
+        raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
+
+
+def read_pairs(texts: list[Text]) -> Iterator[Pair]:
+    """The pairs of some texts that can be read, in order."""
+    return (row for text in texts for row in read_rows(text) if isinstance(row, Pair))
+
+
+def _rows(text: Text) -> Iterator[Pair | Unreadable]:
+    if len(text.files) == 1:
+        (file,), (form,) = text.files, text.formats
+        with unpacked(Path(file.path), file.member, limit=text.limit) as stream:
+            yield from PAIRS[form](stream, Reading(named(file), text.fields, text.languages))
+        return
+    source_file, target_file = (
+        unpacked(Path(file.path), file.member, limit=text.limit) for file in text.files
+    )
+    with source_file as source_stream, target_file as target_stream:
+        source_name, target_name = map(named, text.files)
+        sources = SIDES[text.formats[0]](source_stream, source_name)
+        targets = SIDES[text.formats[1]](target_stream, target_name)
+        for source, target in zip_longest(sources, targets):
+            if isinstance(source, str) and isinstance(target, str):
+                yield Pair(source, target)
+            elif source is None or target is None:
+                raise UserError(_misalignment(text))
+            else:
+                yield source if isinstance(source, Unreadable) else target
 
 
 def named(file: File) -> str:
@@ -96,36 +242,11 @@ def named(file: File) -> str:
     return f"{file.path}:{file.member}" if file.member else file.path
 
 
-def _unpacked(file: File) -> Iterator[bytes]:
-    """The lines of a file as they are, with their ends."""
-    if not file.member:
-        with open(file.path, "rb") as stream:
-            yield from _inflated(stream)
-        return
-    with tarfile.open(file.path) as archive:
-        try:
-            member = archive.extractfile(file.member)
-        except KeyError:
-            member = None
-        if member is None:
-            raise UserError(f"{file.path} has no file {file.member}; see tar --list")
-        with member:
-            yield from _inflated(member)
-        while archive.fileobj and archive.fileobj.read(1 << 20):
-            pass  # a packed archive has its checksum at its end
-
-
-def _inflated(stream: IO[bytes]) -> Iterator[bytes]:
-    packed = stream.peek(len(GZIP))[: len(GZIP)] == GZIP  # type: ignore[attr-defined]
-    with gzip.open(stream) if packed else nullcontext(stream) as lines:
-        yield from lines
-
-
-def _misalignment(corpus: Corpus) -> str:
+def _misalignment(text: Text) -> str:
     """Which side is longer, and where the two seem to part."""
     sides = [
-        (named(side), np.fromiter((len(line.strip()) for line in read_lines(side)), np.int64))
-        for side in (corpus.source, corpus.target)
+        (named(file), np.fromiter(_lengths(file, form, text.limit), np.int64))
+        for file, form in zip(text.files, text.formats, strict=True)
     ]
     (long_name, long), (short_name, short) = sorted(sides, key=lambda side: -len(side[1]))
     message = f"{long_name} has {len(long):,} lines but {short_name} {len(short):,}"
@@ -137,6 +258,12 @@ def _misalignment(corpus: Corpus) -> str:
         name = short_name if short[alone[0]] == 0 else long_name
         message += f"; the first empty line is {name}:{alone[0] + 1}"
     return message
+
+
+def _lengths(file: File, form: str, limit: int) -> Iterator[int]:
+    with unpacked(Path(file.path), file.member, limit=limit) as stream:
+        for line in SIDES[form](stream, named(file)):
+            yield 1 if isinstance(line, Unreadable) else len(line.strip())
 
 
 def parting(long: np.ndarray, short: np.ndarray) -> int:

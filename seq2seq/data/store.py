@@ -1,15 +1,18 @@
 """Token ids on disk, memory-mapped: a set of any size opens at once.
 
-A store is a folder with two NumPy arrays a side: the ids of all segments one after the other, and
-where each segment begins (one entry more than there are segments). Special ids are not stored.
+A store is a folder with three NumPy arrays a side: the ids of all segments one after the other,
+where each segment begins (one entry more than there are segments), and how long it is. Special ids
+are not stored, but for the tag that may stand before a source.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 SIDES = ("source", "target")
 
@@ -19,11 +22,18 @@ class Side(NamedTuple):
 
     ids: np.ndarray
     offsets: np.ndarray
+    lengths: np.ndarray
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """Pieces of each segment."""
-        return np.diff(self.offsets)
+    @classmethod
+    def of(cls, segments: Sequence[Sequence[int]], dtype: npt.DTypeLike = np.int64) -> "Side":
+        """Segments in memory."""
+        lengths = np.fromiter(map(len, segments), np.uint32, len(segments))
+        return cls.joined(np.array(list(chain.from_iterable(segments)), dtype), lengths)
+
+    @classmethod
+    def joined(cls, ids: np.ndarray, lengths: np.ndarray) -> "Side":
+        """Segments of these lengths, whose ids stand one after the other."""
+        return cls(ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), lengths)
 
 
 class Store(NamedTuple):
@@ -48,15 +58,16 @@ class Store(NamedTuple):
     @classmethod
     def of(cls, sources: Iterable[list[int]], targets: Iterable[list[int]]) -> "Store":
         """A store in memory."""
-        return cls(_side(list(sources)), _side(list(targets)))
+        return cls(Side.of(list(sources)), Side.of(list(targets)))
 
 
 PARTS = Side._fields
 
 
-def _side(segments: list[list[int]]) -> Side:
-    offsets = np.cumsum([0, *map(len, segments)], dtype=np.int64)
-    return Side(np.array([token for segment in segments for token in segment], np.int64), offsets)
+class _Writers(NamedTuple):
+    ids: "ArrayWriter"
+    offsets: "ArrayWriter"
+    lengths: "ArrayWriter"
 
 
 class StoreWriter:
@@ -64,21 +75,22 @@ class StoreWriter:
 
     def __init__(self, folder: Path, vocab_sizes: tuple[int, int]) -> None:
         self._writers = [
-            {
-                "ids": ArrayWriter(folder / f"{side}.ids.npy", smallest_type(vocab)),
-                "offsets": ArrayWriter(folder / f"{side}.offsets.npy", np.dtype(np.int64)),
-            }
+            _Writers(
+                ArrayWriter(folder / f"{side}.ids.npy", smallest_type(vocab)),
+                ArrayWriter(folder / f"{side}.offsets.npy", np.dtype(np.int64)),
+                ArrayWriter(folder / f"{side}.lengths.npy", np.dtype(np.uint32)),
+            )
             for side, vocab in zip(SIDES, vocab_sizes, strict=True)
         ]
         for writers in self._writers:
-            writers["offsets"].append([0])
+            writers.offsets.append([0])
 
-    def append(self, sources: list[list[int]], targets: list[list[int]]) -> None:
+    def append(self, some: Store) -> None:
         """Writes some pairs behind the others."""
-        for writers, segments in zip(self._writers, (sources, targets), strict=True):
-            start = writers["ids"].length
-            writers["ids"].append([token for segment in segments for token in segment])
-            writers["offsets"].append(start + np.cumsum([len(segment) for segment in segments]))
+        for writers, side in zip(self._writers, some, strict=True):
+            writers.offsets.append(writers.ids.length + side.offsets[1:])
+            writers.ids.append(side.ids)
+            writers.lengths.append(side.lengths)
 
     def __enter__(self) -> "StoreWriter":
         return self
@@ -90,7 +102,7 @@ class StoreWriter:
         traceback: TracebackType | None,
     ) -> None:
         for writers in self._writers:
-            for writer in writers.values():
+            for writer in writers:
                 writer.close()
 
 

@@ -38,9 +38,46 @@ class Tokenizer:
     def __len__(self) -> int:
         return self._processor.vocab_size()
 
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[bytes]]:
+        return Tokenizer, (self.model,)  # for other processes
+
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """The ids of each line; lone surrogates, which are not text, count as U+FFFD."""
-        return self._processor.encode([LONE_SURROGATES.sub("\ufffd", line) for line in lines])
+        try:
+            return self._processor.encode(list(lines), num_threads=1)
+        except UnicodeEncodeError:
+            return self._processor.encode([_valid(line) for line in lines], num_threads=1)
+
+    def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
+        """The ids of each line in one of the ways that it can be cut into pieces.
+
+        A unigram model draws with probabilities to the power of alpha (Kudo 2018), bpe leaves out
+        a share of alpha of its merges (Provilkov et al. 2020). The same lines and seed give the
+        same ids: SentencePiece starts a thread for each call, whose random numbers begin anew.
+        """
+        from sentencepiece import set_random_generator_seed
+
+        set_random_generator_seed(seed)
+        return self._processor.encode(
+            [_valid(line) for line in lines],
+            enable_sampling=True,
+            alpha=alpha,
+            nbest_size=-1,
+            num_threads=1,
+        )
+
+    def tag(self, name: str) -> int:
+        """The id of a piece that text never becomes; raises a UserError if there is none."""
+        token = self._processor.piece_to_id(name)
+        if not self.is_tag(token):
+            tags = [token for token in range(EOS + 1, len(self)) if self.is_tag(token)]
+            there = f"it knows {', '.join(self.pieces(tags))}" if tags else "it knows none"
+            raise UserError(f"{name} is no tag of this model; {there}")
+        return token
+
+    def is_tag(self, token: int) -> bool:
+        """Whether an id is that of a tag."""
+        return token > EOS and self._processor.is_control(int(token))
 
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence of ids, always a single one."""
@@ -49,7 +86,7 @@ class Tokenizer:
 
     def normalize(self, line: str) -> str:
         """The line as `decode` gives it back after `encode`."""
-        return _as_text(self._processor.normalize(LONE_SURROGATES.sub("\ufffd", line)))
+        return _as_text(self._processor.normalize(_valid(line)))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces themselves, for people to look at."""
@@ -69,6 +106,16 @@ class Tokenizers(NamedTuple):
             return cls(*[Tokenizer((folder / SHARED_FILE).read_bytes())] * 2)
         return cls(*(Tokenizer((folder / name).read_bytes()) for name in SIDE_FILES))
 
+    def encode(
+        self, sides: Sequence[Sequence[str]], tag: str | None = None
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """The ids of the lines of both sides, with a tag before each source."""
+        source, target = self.source.encode(sides[0]), self.target.encode(sides[1])
+        if tag:
+            front = self.source.tag(tag)
+            source = [[front, *ids] for ids in source]
+        return source, target
+
     @property
     def files(self) -> dict[str, bytes]:
         """Names and contents of the files that keep them."""
@@ -83,9 +130,17 @@ class Tokenizers(NamedTuple):
 
 
 def train_tokenizer(
-    lines: Iterable[str], options: Options, seed: int, *, text: str = "the text"
+    lines: Iterable[str],
+    options: Options,
+    seed: int,
+    *,
+    tags: Sequence[str] = (),
+    at_most: bool = False,
+    text: str = "the text",
 ) -> Tokenizer:
-    """Finds the pieces of some text.
+    """Finds the pieces of some text; `tags` become pieces that text never becomes.
+
+    With `at_most`, there may be fewer than the options say.
 
     Raises a UserError if the text, which it calls `text`, is too small for so many pieces.
     """
@@ -97,15 +152,16 @@ def train_tokenizer(
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(LONE_SURROGATES.sub("\ufffd", line) for line in chosen),
+            sentence_iterator=map(_valid, chosen),
             model_writer=model,
             model_type=options.kind,
             vocab_size=options.vocab_size,
             # there are as many characters and words as there are
-            hard_vocab_limit=options.kind in ("unigram", "bpe"),
+            hard_vocab_limit=options.kind in ("unigram", "bpe") and not at_most,
             character_coverage=options.character_coverage,
             normalization_rule_name=options.normalization,
             byte_fallback=options.byte_fallback,
+            control_symbols=list(tags),
             max_sentence_length=LONGEST_LINE,
             pad_id=PAD,
             unk_id=UNK,
@@ -128,6 +184,10 @@ def sample(lines: Iterable[str], size: int, seed: int) -> list[str]:
         elif (place := int(random.random() * (number + 1))) < size:
             chosen[place] = line
     return chosen
+
+
+def _valid(line: str) -> str:
+    return LONE_SURROGATES.sub("\ufffd", line)
 
 
 def _as_text(line: str) -> str:

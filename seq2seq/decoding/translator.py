@@ -9,9 +9,10 @@ from itertools import islice
 import numpy as np
 import torch
 
-from seq2seq.config import Decoding
+from seq2seq.config import Data, Decoding
 from seq2seq.data.batches import rectangle
-from seq2seq.data.store import Store
+from seq2seq.data.normalization import normalizer
+from seq2seq.data.store import Side
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.decoding.search import search
 from seq2seq.errors import UserError
@@ -28,15 +29,16 @@ class Translator:
         model: Seq2Seq,
         tokenizers: Tokenizers,
         options: Decoding,
+        data: Data,
         *,
-        max_length: int,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """`warn` is told of lines that had to be cut to `max_length` pieces."""
+        """`data` tells how lines are normalized; `warn` is told of lines that had to be cut."""
         self.model = model
         self.tokenizers = tokenizers
         self.options = options
-        self.max_length = max_length
+        self.max_length = data.max_length
+        self.normalize = normalizer(data.normalize, data.source)
         self.warn = warn
         self.device = next(model.parameters()).device
 
@@ -44,22 +46,24 @@ class Translator:
         self,
         lines: Sequence[str],
         *,
+        tag: str | None = None,
         first_number: int = 1,
         done: Callable[[int], object] = lambda count: None,
     ) -> list[str]:
         """The translation of each line; an empty one of an empty one.
 
-        `first_number` is the number of the first line, for warnings; `done` is told how many more
-        lines are done.
+        `tag` is put before each; `first_number` is the number of the first line, for warnings;
+        `done` is told how many more lines are done.
         """
-        sources = self.tokenizers.source.encode(lines)
+        sources = self.tokenizers.source.encode([self.normalize(line) for line in lines])
         for number, source in enumerate(sources, start=first_number):
             if len(source) > self.max_length:
                 self.warn(
                     f"line {number:,} has {len(source):,} pieces; only the first "
                     f"{self.max_length:,} are translated (data.max_length)"
                 )
-        sources = [source[: self.max_length] for source in sources]
+        front = [self.tokenizers.source.tag(tag)] if tag else []
+        sources = [source and [*front, *source][: self.max_length] for source in sources]
         targets: list[list[int]] = [[] for _ in sources]
         filled = [number for number, source in enumerate(sources) if source]
         done(len(sources) - len(filled))
@@ -69,12 +73,12 @@ class Translator:
             done(len(batch))
         return self.tokenizers.target.decode(targets)
 
-    def stream(self, lines: Iterable[str], buffer: int) -> Iterator[str]:
+    def stream(self, lines: Iterable[str], buffer: int, *, tag: str | None = None) -> Iterator[str]:
         """The translation of each line, as soon as `buffer` lines are read and done."""
         iterator = iter(lines)
         number = 1
         while some := list(islice(iterator, buffer)):
-            yield from self.translate(some, first_number=number)
+            yield from self.translate(some, tag=tag, first_number=number)
             number += len(some)
 
     def _batches(self, sources: list[list[int]], numbers: list[int]) -> Iterator[list[int]]:
@@ -88,7 +92,7 @@ class Translator:
 
     def _search(self, sources: list[list[int]], batch: list[int]) -> list[list[int]]:
         some = [sources[number] for number in batch]
-        ids = rectangle(Store.of(some, some).source, np.arange(len(some)))
+        ids = rectangle(Side.of(some), np.arange(len(some)))
         ratio = self.options.max_length_ratio
         limits = [min(int(ratio * len(one)) + SPARE_LENGTH, self.max_length) for one in some]
         training = self.model.training

@@ -56,7 +56,7 @@ def train(
             result = update(
                 model,
                 optimizer,
-                [batches.collate(pairs).to(device) for pairs in numbers],
+                [batches.collate(pairs, progress.epoch).to(device) for pairs in numbers],
                 label_smoothing=config.label_smoothing,
                 clip_norm=config.clip_norm,
             )

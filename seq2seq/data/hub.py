@@ -1,0 +1,177 @@
+"""Sets that are named instead of being files: sacreBLEU's and those of the Hugging Face hub.
+
+Each becomes plain files on disk, which are then read like any others.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from errno import ENOENT
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import URLError
+
+from seq2seq.config.data import HUGGINGFACE, SACREBLEU
+from seq2seq.console import bar, say
+from seq2seq.errors import UserError
+from seq2seq.files import lock, sync_folder
+
+SPLIT = "train"  # where none is named
+OFFLINE = (URLError, HTTPException, ConnectionError, TimeoutError)
+
+
+def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
+    """The source and the (first) reference file of a test set of sacreBLEU, such as wmt14/full.
+
+    sacreBLEU fetches what is missing, and keeps it in ~/.sacrebleu or in $SACREBLEU. Raises a
+    UserError for a set or a pair of languages that it does not know, and if the fetching fails.
+    """
+    from sacrebleu import DATASETS
+    from sacrebleu.utils import SACREBLEU_DIR
+
+    said, pair = f"{SACREBLEU}{name}", "-".join(languages)
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS)
+        guess = f"did you mean {' or '.join(near)}?" if near else "sacrebleu --list shows all"
+        raise UserError(f"{said} is no test set of sacreBLEU's; {guess}")
+    dataset = DATASETS[name]
+    if pair not in dataset.langpairs:
+        raise UserError(
+            f"{said} has no {pair}; set data.source and data.target, or languages beside it, to "
+            f"one of: {', '.join(dataset.langpairs)}"
+        )
+    folder = Path(SACREBLEU_DIR, name)
+    if not folder.exists():
+        say(f"sacreBLEU fetches {name} into {folder}")
+    remedy = (
+        f"where there is internet, run sacrebleu -t {name} -l {pair} --echo src ref, then copy "
+        f"~/.sacrebleu/{name} from there to {folder}"
+    )
+    try:
+        with _alone(folder.with_name(f"{folder.name}.lock"), said):
+            return (
+                Path(dataset.get_source_file(pair)),
+                Path(dataset.get_reference_files(pair)[0]),
+            )
+    except OFFLINE as error:
+        raise UserError(
+            f"{said} cannot be fetched from {' and '.join(dataset.data or [])} "
+            f"({_reason(error)}); {remedy}"
+        ) from None
+    except (Exception, SystemExit) as error:  # sacreBLEU passes on whatever its parsers raise
+        if isinstance(error, OSError) and error.errno not in (None, ENOENT):
+            raise  # a full disk and the like
+        reason = "wrong checksum" if isinstance(error, SystemExit) else _reason(error)
+        raise UserError(
+            f"{said} is damaged in {folder} ({reason}); move that folder away and run again"
+        ) from None
+
+
+class HubName(NamedTuple):
+    """What is named after `huggingface:`, taken apart."""
+
+    dataset: str
+    revision: str | None
+    subset: str | None
+    split: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file on disk."""
+        whole = f"{self.dataset}@{self.revision}" if self.revision else self.dataset
+        return f"{whole.replace('/', '--')}.{self.subset or 'default'}.{self.split}.jsonl"
+
+
+def huggingface_file(name: str, folder: Path) -> Path:
+    """A JSONL file in a folder with a set of the Hugging Face hub, fetched unless it is there.
+
+    The name is dataset[@revision][:subset[:split]], such as Helsinki-NLP/opus_books:de-en:train;
+    an empty subset is the one that the set has by default. Rows keep whatever columns they have,
+    and stream to disk. Needs the extra `huggingface`. Raises a UserError if the fetching fails.
+    """
+    wanted = _parsed(name)
+    path = folder / wanted.file
+    if path.exists():
+        return path
+    with _alone(path.with_name(f"{path.name}.lock"), f"{HUGGINGFACE}{name}"):
+        if not path.exists():
+            say(f"fetching {HUGGINGFACE}{name} into {path}")
+            _write_lines(path, (_as_json(row) for row in _fetched(wanted, name, path)))
+    return path
+
+
+def _parsed(name: str) -> HubName:
+    parts = re.fullmatch(
+        r"(?P<dataset>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?"
+        r"(:(?P<subset>[^:/\\]*)(:(?P<split>[\w.-]*))?)?",
+        name,
+    )
+    if not parts:
+        raise UserError(
+            f"{HUGGINGFACE}{name} names no set; write {HUGGINGFACE}dataset:subset:split, such as "
+            f"{HUGGINGFACE}Helsinki-NLP/opus_books:de-en:train"
+        )
+    dataset, revision, subset, split = parts.group("dataset", "revision", "subset", "split")
+    return HubName(dataset, revision, subset or None, split or SPLIT)
+
+
+def _fetched(wanted: HubName, name: str, path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a set, as they come."""
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        needed = "needs datasets; pip install 'seq2seq[huggingface]'"
+        raise UserError(f"{HUGGINGFACE}{name} {needed}") from None
+    try:
+        yield from load_dataset(
+            wanted.dataset,
+            wanted.subset,
+            split=wanted.split,
+            revision=wanted.revision,
+            streaming=True,
+        )
+    except Exception as error:  # of whichever of the libraries beneath it
+        raise UserError(
+            f"{HUGGINGFACE}{name} cannot be fetched ({_reason(error)}); "
+            f"https://huggingface.co/datasets/{wanted.dataset} shows its subsets and splits, and "
+            "whether one must accept terms there and log in (hf auth login); without internet, "
+            f"fetch it elsewhere and put it at {path}"
+        ) from None
+
+
+def _as_json(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+
+
+def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
+    """Writes a file durably, without holding it in memory."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with open(partial, "wb") as file, bar(f"fetching {path.name}", None, "rows") as progress:
+            for line in lines:
+                file.write(line)
+                progress.update()
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def _alone(path: Path, name: str) -> AbstractContextManager[None]:
+    """Holds a lock, so that of several processes one fetches; no lock where nobody can write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        return nullcontext()
+    return lock(path, wait=lambda: say(f"waiting for the process that fetches {name}"))
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -1,0 +1,133 @@
+"""What a prepared folder holds, and what it was made of.
+
+Each part has a key made of all that it depends on: a part whose key has not changed is not made
+again, and a changed input or option makes anew what depends on it.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from seq2seq.config import Corpus, Data, File
+from seq2seq.console import bar
+from seq2seq.data.corpus import Text, find, locate, read_pairs, verify
+from seq2seq.errors import UserError
+from seq2seq.files import MANIFEST, sha256, write_json
+
+FORMAT = 2  # raised when what is prepared changes its meaning
+
+T = TypeVar("T")
+
+
+class Known(NamedTuple):
+    """A corpus whose files are there and are the ones that are meant."""
+
+    corpus: Corpus
+    texts: list[Text]
+    key: list[Any]  # all that its pairs depend on
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files."""
+        return sum(Path(file.path).stat().st_size for text in self.texts for file in text.files)
+
+
+class Manifest:
+    """What is written down of a prepared folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.load()
+
+    def load(self) -> None:
+        """Reads what has been written."""
+        self.files: dict[str, Any] = {}  # by path
+        self.pairs: dict[str, int] = {}  # of the sets that are not prepared, by their keys
+        self.parts: dict[str, Any] = {}
+        try:
+            saved = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            if saved["format"] == FORMAT:
+                self.files, self.parts = saved["files"], saved["parts"]
+                self.pairs = saved["pairs"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            pass  # nothing that can be used: all is made anew
+
+    def find(self, corpora: Sequence[Corpus], data: Data) -> list[Known]:
+        """The corpora, when all files are there and are the ones that are meant.
+
+        What is missing is fetched. Nothing long has been done when a UserError tells what is wrong.
+        A file is read again only if its size or time has changed.
+        """
+        texts = all_at_once(lambda corpus: find(corpus, data, self.folder), corpora)
+        files = [file for some in texts for text in some for file in text.files]
+        there = [file for file in files if Path(file.path).exists() or not file.urls]
+        all_at_once(lambda file: self._hash(file, locate(file)), there)
+        all_at_once(lambda file: self._hash(file, locate(file)), files)
+        self.save()
+        return [
+            Known(corpus, some, [self._described(text) for text in some])
+            for corpus, some in zip(corpora, texts, strict=True)
+        ]
+
+    def _hash(self, file: File, path: Path) -> None:
+        status = path.stat()
+        seen = self.files.get(file.path)
+        if not seen or (seen["bytes"], seen["time"]) != (status.st_size, status.st_mtime_ns):
+            seen = {"bytes": status.st_size, "time": status.st_mtime_ns, "sha256": sha256(path)}
+            self.files[file.path] = seen
+        verify(file, seen["sha256"])
+
+    def _described(self, text: Text) -> list[Any]:
+        return [*text.description, *(self.files[file.path]["sha256"] for file in text.files)]
+
+    def check(self, known: Known) -> None:
+        """Reads a corpus that is not to be prepared, to see that it can be read."""
+        key = json.dumps(known.key)
+        if key not in self.pairs:
+            with bar("checking", None, "pairs") as shown:
+                pairs = 0
+                for _ in read_pairs(known.texts):
+                    pairs += 1
+                    shown.update()
+            self.pairs[key] = pairs
+
+    def has(self, name: str, key: str, files: Iterable[Path]) -> bool:
+        """Whether a part is there, made of the same things."""
+        part = self.parts.get(name)
+        if not part or part["key"] != key:
+            return False
+        sizes = {file.name: file.stat().st_size for file in files if file.is_file()}
+        return sizes == part["files"]
+
+    def add(self, name: str, key: str, files: Iterable[Path], facts: dict[str, Any]) -> None:
+        """Records a part that has been made."""
+        sizes = {file.name: file.stat().st_size for file in files}
+        self.parts[name] = {"key": key, "files": sizes, **facts}
+        self.save()
+
+    def forget(self, name: str) -> None:
+        """Says that a part is not there, before it is replaced: a kill must not leave another."""
+        if self.parts.pop(name, None):
+            self.save()
+
+    def save(self) -> None:
+        """Writes it down."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"parts": self.parts, "files": self.files, "pairs": self.pairs}
+        write_json(self.folder / MANIFEST, {"format": FORMAT, **content})
+
+
+def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:
+    """What an action makes of each thing; raises one UserError for all that cannot be used."""
+    results, problems = [], []
+    for thing in things:
+        try:
+            results.append(action(thing))
+        except UserError as error:  # noqa: PERF203
+            problems.append(str(error))
+    several = dict.fromkeys(problems)  # a file may be named more than once
+    if several:
+        heading = ["the data cannot be used:"] if len(several) > 1 else []
+        raise UserError("\n  ".join([*heading, *several]))
+    return results

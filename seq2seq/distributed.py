@@ -1,0 +1,54 @@
+"""Several processes as one, started by `torchrun`; right when alone, where nobody waits.
+
+torch is loaded only where there are several. Between processes go tensors and nothing else.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from seq2seq.errors import UserError
+
+
+def rank() -> int:
+    """The number of this process; the first is 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def size() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def leads() -> bool:
+    """Whether this process does what only one must do, and speaks for all."""
+    return rank() == 0
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What all processes do before any of them goes on; if one of them could not, none does.
+
+    Raises a UserError in the others, so that each ends instead of waiting for ever.
+    """
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        if _any(failed) and not failed:
+            raise UserError("another of the processes failed; its message says why")
+
+
+def _any(value: bool) -> bool:
+    """Whether it is true in any process."""
+    if size() == 1:
+        return value
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        distributed.init_process_group("gloo")
+    total = torch.tensor([int(value)])
+    distributed.all_reduce(total)
+    return bool(total.item())
