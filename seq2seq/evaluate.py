@@ -11,8 +11,8 @@ from seq2seq.console import bar, say
 from seq2seq.data.batches import Batches
 from seq2seq.data.corpus import find, locate, read_lines, read_pairs, verify
 from seq2seq.data.encoding import Sides, encode
-from seq2seq.data.rows import Pair
 from seq2seq.data.normalization import normalizer
+from seq2seq.data.rows import Pair
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import sha256, write_file, write_json

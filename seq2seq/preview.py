@@ -3,30 +3,23 @@
 It goes to standard output. Nothing is prepared; only text that is missing is fetched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
-from seq2seq.config import Config, Corpus
+from seq2seq.config import Config, Corpus, Data
+from seq2seq.config.data import Filter
 from seq2seq.console import say
-from seq2seq.data.cleaning import KEPT, Cleaner
+from seq2seq.data.cleaning import KEPT, Cleaner, settle
 from seq2seq.data.corpus import Text, find, locate, read_pairs, read_rows
 from seq2seq.data.filters import description
-from seq2seq.data.rows import Pair, Unreadable
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import all_at_once
+from seq2seq.data.rows import Pair, Unreadable
+from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.prepare import folder_of
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
-
-
-class Looked(NamedTuple):
-    """A row as it came, and what would become of it."""
-
-    row: Pair | Unreadable
-    pair: Pair | None  # normalized
-    dropped_by: str | None
 
 
 def preview(config: Config, count: int) -> None:
@@ -38,54 +31,47 @@ def preview(config: Config, count: int) -> None:
     tokenizers = _tokenizers(config, texts)
     for corpus, some in zip(data.train, texts, strict=True):
         print(" and ".join(text.name for text in some))
-        for number, looked in enumerate(islice(_look(config, corpus, some), count), start=1):
-            print("\n".join(_lines(number, looked, tokenizers, corpus.tag, data.max_length)))
-
-
-def _look(config: Config, corpus: Corpus, texts: list[Text]) -> Iterator[Looked]:
-    data = config.data
-    rules = data.filters if corpus.filters is None else corpus.filters
-    languages = (data.source, data.target)
-    cleaner = Cleaner(rules, languages, [normalizer(data.normalize, one) for one in languages])
-    seen: set[tuple[int, int]] = set()
-    for row in (row for text in texts for row in read_rows(text)):
-        if isinstance(row, Unreadable):
-            yield Looked(row, None, "unreadable")
-            continue
-        pair = cleaner.normalized(row)
-        fate = cleaner.fate(pair)
-        for number, fingerprint in cleaner.duplicates.items():
-            one = (number, fingerprint(*pair))
-            if number < fate and one in seen:
-                fate = number
-            elif number < fate:
-                seen.add(one)
-        yield Looked(row, pair, None if fate == KEPT else description(rules[fate]))
+        for line in _lines(config, corpus, some, tokenizers, count):
+            print(line)
 
 
 def _lines(
-    number: int, looked: Looked, tokenizers: Tokenizers, tag: str | None, longest: int
+    config: Config, corpus: Corpus, texts: list[Text], tokenizers: Tokenizers, count: int
 ) -> Iterator[str]:
-    """What is shown of a pair."""
-    if looked.pair is None:
-        assert isinstance(looked.row, Unreadable)
-        yield f"{number:>6} dropped, {looked.row.message}"
-        return
-    ids = [side[0] for side in tokenizers.encode([[looked.pair.source], [looked.pair.target]], tag)]
-    length = max(map(len, ids))
-    dropped_by = looked.dropped_by or (
-        f"max_length ({length} pieces)" if length > longest else None
-    )
-    yield f"{number:>6} " + (f"dropped by {dropped_by}" if dropped_by else "kept")
-    names = ("source", "target")
-    for name, raw, text, side, tokenizer in zip(
-        names, looked.row, looked.pair, ids, tokenizers, strict=True
+    """What is shown of the first pairs of a corpus."""
+    data = config.data
+    languages = (data.source, data.target)
+    rules = data.filters if corpus.filters is None else corpus.filters
+    normalize = [normalizer(data.normalize, language) for language in languages]
+    rows = list(islice((row for text in texts for row in read_rows(text)), count))
+    for number, (row, fate) in enumerate(
+        zip(rows, _fates(rows, rules, data), strict=True), start=1
     ):
-        yield f"       {name}  {raw}"
-        if text != raw:
-            yield f"       became  {text}"
-        if not dropped_by:
+        if isinstance(row, Unreadable):
+            yield f"{number:>6} dropped: {row.message}"
+            continue
+        pair = Pair(*(step(side) for step, side in zip(normalize, row, strict=True)))
+        ids = [side[0] for side in tokenizers.encode([[side] for side in pair], corpus.tag)]
+        length = max(map(len, ids))
+        if fate != KEPT:
+            yield f"{number:>6} dropped by {description(rules[fate])}"
+        elif length > data.max_length:
+            yield f"{number:>6} dropped by max_length ({length:,} pieces)"
+        else:
+            yield f"{number:>6} kept"
+        for name, raw, text, side, tokenizer in zip(SIDES, row, pair, ids, tokenizers, strict=True):
+            yield f"       {name}  {raw}"
+            if text != raw:
+                yield f"       became  {text}"
             yield f"       pieces  {' '.join(tokenizer.pieces(side))}"
+
+
+def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -> list[int]:
+    """What the rules make of some rows, among which duplicates are looked for."""
+    cleaned = Cleaner(rules, (data.source, data.target), data.normalize).clean(rows)
+    for number, prints in cleaned.fingerprints.items():
+        settle(cleaned.fates, number, prints)
+    return cleaned.fates.tolist()
 
 
 def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:

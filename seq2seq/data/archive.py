@@ -28,6 +28,7 @@ CANDIDATES = 10_000  # names that are looked at for it
 
 ZIP = re.compile(rb"PK(\x03\x04|\x05\x06)")
 OUTSIDE = re.compile(r"[/\\]|[A-Za-z]:|(.*[/\\])?\.\.([/\\]|\Z)", re.DOTALL)
+ENCRYPTED = 0x41  # flags in a zip: weakly or strongly
 TAR_MARK = slice(257, 262)
 
 
@@ -135,11 +136,9 @@ def _entries(archive: Any, forward: _Forward) -> Iterator[tarfile.TarInfo]:
 
 
 def _kind_in_tar(entry: tarfile.TarInfo) -> str:
-    if entry.isreg():
-        return ""
-    return (
-        "a folder" if entry.isdir() else "a link" if entry.issym() or entry.islnk() else "no file"
-    )
+    if entry.issym() or entry.islnk():
+        return "a link"
+    return "" if entry.isreg() else "a folder" if entry.isdir() else "no file"
 
 
 def _zip_member(path: Path, stream: io.BufferedReader, member: str, stack: ExitStack) -> Any:
@@ -150,19 +149,23 @@ def _zip_member(path: Path, stream: io.BufferedReader, member: str, stack: ExitS
         raise _missing(path, member, islice(names, CANDIDATES))
     entry = found[0]
     _refuse(path, member, _kind_in_zip(entry))
-    if entry.flag_bits & 1:
+    if entry.flag_bits & ENCRYPTED:
         raise UserError(f"{path}: {member} is encrypted; unpack it and name the file instead")
-    try:
-        return stack.enter_context(archive.open(entry))
-    except NotImplementedError as error:
-        raise UserError(f"{path}: {member} cannot be read ({error}); pack it anew") from None
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(
+            f"{path}: {member} is packed by method {entry.compress_type}, of which only 0 and 8 "
+            "are read; unpack it and name the file instead"
+        )  # zipfile unpacks bzip2 and LZMA in bites of any size, which a bomb could use
+    return stack.enter_context(archive.open(entry))
 
 
 def _kind_in_zip(entry: zipfile.ZipInfo) -> str:
     kind = stat.S_IFMT(entry.external_attr >> 16)  # zero unless it was packed on Unix
+    if kind == stat.S_IFLNK:
+        return "a link"
     if entry.is_dir() or kind == stat.S_IFDIR:
         return "a folder"
-    return "" if kind in (0, stat.S_IFREG) else "a link" if kind == stat.S_IFLNK else "no file"
+    return "" if kind in (0, stat.S_IFREG) else "no file"
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,14 +200,13 @@ def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
 
     Raises a UserError, after the last pair, if one side is longer or there is nothing.
     """
-    number = 0
-    for row in _rows(text):
-        number += 1
-        if text.stop and isinstance(row, Unreadable):
+    rows = _rows(text)
+    if (first := next(rows, None)) is None:
+        raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
+    for row in chain([first], rows):
+        if type(row) is not Pair and text.stop:
             raise UserError(row.message)
         yield row
-    if not number:
-        raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
 
 
 def read_pairs(texts: list[Text]) -> Iterator[Pair]:
@@ -229,7 +228,7 @@ def _rows(text: Text) -> Iterator[Pair | Unreadable]:
         sources = SIDES[text.formats[0]](source_stream, source_name)
         targets = SIDES[text.formats[1]](target_stream, target_name)
         for source, target in zip_longest(sources, targets):
-            if isinstance(source, str) and isinstance(target, str):
+            if type(source) is type(target) is str:
                 yield Pair(source, target)
             elif source is None or target is None:
                 raise UserError(_misalignment(text))

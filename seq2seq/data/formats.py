@@ -17,6 +17,7 @@ from seq2seq.data.rows import (
     Pair,
     Reading,
     Unreadable,
+    lines,
     not_utf8,
     numbered_lines,
     pair_of_lines,
@@ -59,7 +60,7 @@ def format_of(name: str, pairs: bool) -> str:
 
 def read_text(stream: BinaryIO, name: str) -> Iterator[str | Unreadable]:
     """The lines of a file of plain text."""
-    return (line for _, line in numbered_lines(stream, name))
+    return lines(stream, name)
 
 
 def read_sgm(stream: BinaryIO, name: str) -> Iterator[str | Unreadable]:
@@ -202,9 +203,8 @@ def _texts(value: Any, path: str) -> Iterator[str]:
     """The dotted names of all text in a value."""
     if isinstance(value, str):
         yield path
-    steps = value.items() if isinstance(value, dict) else enumerate(value)
-    if isinstance(value, dict | list):
-        for step, inner in steps:
+    elif isinstance(value, dict | list):
+        for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _texts(inner, f"{path}.{step}" if path else str(step))
 
 

@@ -13,7 +13,7 @@ from errno import ENOENT
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from seq2seq.config.data import HUGGINGFACE, SACREBLEU
 from seq2seq.console import bar, say
@@ -35,8 +35,8 @@ def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
 
     said, pair = f"{SACREBLEU}{name}", "-".join(languages)
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS)
-        guess = f"did you mean {' or '.join(near)}?" if near else "sacrebleu --list shows all"
+        near = difflib.get_close_matches(name, DATASETS, 1)
+        guess = f"did you mean {near[0]}?" if near else "sacrebleu --list shows all"
         raise UserError(f"{said} is no test set of sacreBLEU's; {guess}")
     dataset = DATASETS[name]
     if pair not in dataset.langpairs:
@@ -58,6 +58,8 @@ def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
                 Path(dataset.get_reference_files(pair)[0]),
             )
     except OFFLINE as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the server's answer, too
         raise UserError(
             f"{said} cannot be fetched from {' and '.join(dataset.data or [])} "
             f"({_reason(error)}); {remedy}"

@@ -6,6 +6,7 @@ a file may become, and hold no more than a chunk of it in memory.
 """
 
 import bz2
+import errno
 import io
 import lzma
 import re
@@ -26,6 +27,7 @@ else:
 
 CHUNK = 1 << 17  # bytes that are read at once
 GIGABYTE = 10**9
+XZ_MEMORY = 256 << 20  # bytes; four times what `xz -9` needs
 
 
 @contextmanager
@@ -36,8 +38,13 @@ def damage_named(path: Path) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's, not a library's
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # the system's, not a library's, nor that of a header which leads nowhere
+        if isinstance(error, lzma.LZMAError | zstd.ZstdError) and "memory" in str(error).lower():
+            raise UserError(
+                f"{path} needs more memory to be unpacked than packed files usually do; "
+                "pack it anew, without a long window or a large dictionary"
+            ) from None
         raise UserError(f"{path} is cut off or damaged; fetch it again") from None
 
 
@@ -129,11 +136,15 @@ class _Gzip:
         return self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
 
 
+def _xz() -> _Decoder:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+
 # How a packed file begins, what unpacks it, and whether zeros may fill it up.
 DECODERS: list[tuple[re.Pattern[bytes], Callable[[], _Decoder], bool]] = [
     (re.compile(rb"\x1f\x8b"), _Gzip, True),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), bz2.BZ2Decompressor, False),
-    (re.compile(rb"\xfd7zXZ\x00"), lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ), True),
+    (re.compile(rb"\xfd7zXZ\x00"), _xz, True),
     (re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"), zstd.ZstdDecompressor, False),
 ]
 

@@ -4,15 +4,16 @@ A line ends at a line feed and nothing else: Python's text mode and `splitlines`
 (U+0085, U+2028, a lone carriage return), which would shift the alignment.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
-from functools import partial
+from itertools import chain
 from typing import BinaryIO, NamedTuple
 
 from seq2seq.errors import UserError
 
-BYTE_ORDER_MARK = "\ufeff"
 LONGEST_LINE = 1 << 26  # bytes; a bomb may be one line without an end
+BLOCK = 1 << 20  # bytes
 LARGEST_DOCUMENT = 1 << 28  # bytes, of formats that are read as a whole
 
 BREAK = re.compile(r"\r\n?|\n")
@@ -39,24 +40,55 @@ class Reading(NamedTuple):
     languages: tuple[str, str]
 
 
-def numbered_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str | Unreadable]]:
-    """The lines from 1 on, without their ends (LF or CRLF) and a byte order mark.
+def lines(stream: BinaryIO, name: str) -> Iterator[str | Unreadable]:
+    """The lines without their ends (LF or CRLF) and a byte order mark.
 
     A line that is not UTF-8 is Unreadable. Raises a UserError for one too long to be text.
     """
-    lines = iter(partial(stream.readline, LONGEST_LINE), b"")
-    for number, line in enumerate(lines, start=1):
-        if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+    return chain.from_iterable(_blocks(stream, name))
+
+
+def numbered_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str | Unreadable]]:
+    """The lines as `lines` gives them, from 1 on."""
+    return enumerate(lines(stream, name), start=1)
+
+
+def _blocks(stream: BinaryIO, name: str) -> Iterator[list[str] | list[str | Unreadable]]:
+    """The lines, many at once: decoding a line at a time would take several times as long."""
+    number, rest = 1, b""
+    while block := stream.read(BLOCK):
+        whole_lines, end, rest = (rest + block).rpartition(b"\n")
+        if len(rest) > LONGEST_LINE:
+            longest = number + (whole_lines.count(b"\n") + 1 if end else 0)
             size = LONGEST_LINE >> 20
-            raise UserError(f"{name}:{number} is longer than {size} MiB; is it a file of text?")
-        try:
-            text = line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            yield number, not_utf8(name, number, "line", error)
-            continue
-        if number == 1 and not (text := text.removeprefix(BYTE_ORDER_MARK)):
-            continue  # the mark alone is no line
-        yield number, text.removesuffix("\n").removesuffix("\r")
+            raise UserError(f"{name}:{longest} is longer than {size} MiB; is it a file of text?")
+        if end:
+            some = _decoded(whole_lines, name, number)
+            yield some
+            number += len(some)
+    if rest.removeprefix(codecs.BOM_UTF8) if number == 1 else rest:
+        yield _decoded(rest, name, number)
+
+
+def _decoded(content: bytes, name: str, first: int) -> list[str] | list[str | Unreadable]:
+    """Some lines, of which the first has this number in the file."""
+    if first == 1:
+        content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        some = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        return [
+            _decoded_line(line.removesuffix(b"\r"), name, number)
+            for number, line in enumerate(content.split(b"\n"), start=first)
+        ]
+    return [line.removesuffix("\r") for line in some] if b"\r" in content else some
+
+
+def _decoded_line(line: bytes, name: str, number: int) -> str | Unreadable:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return not_utf8(name, number, "line", error)
 
 
 def not_utf8(name: str, number: int, unit: str, error: UnicodeDecodeError) -> Unreadable:

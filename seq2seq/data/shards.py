@@ -26,7 +26,6 @@ from seq2seq.data.cleaning import EXAMPLES, KEPT, Cleaner, Dropped, report, sett
 from seq2seq.data.corpus import Text, read_rows
 from seq2seq.data.encoding import Outcome, Sides, encode
 from seq2seq.data.rows import Pair
-from seq2seq.data.normalization import normalizer
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.data.workers import Done
@@ -105,16 +104,11 @@ class Clean:
     normalize: Sequence[str]
     languages: tuple[str, str]
 
-    def cleaner(self, part: Part) -> Cleaner:
-        """The rules of a corpus, ready to be used."""
-        normalize = [normalizer(self.normalize, language) for language in self.languages]
-        return Cleaner(part.rules, self.languages, normalize)
-
     def __call__(self, share: int, shares: int, done: Done) -> list[Shard]:
         """Reads everything and cleans its share, but for what has been cleaned before."""
         plan: list[Shard] = []
         for corpus, part in enumerate(self.parts):
-            cleaner = self.cleaner(part)
+            cleaner = Cleaner(part.rules, self.languages, self.normalize)
             for text in part.texts:
                 rows = read_rows(text)
                 while True:
@@ -136,12 +130,9 @@ def clean_shard(rows: Iterable[Any], cleaner: Cleaner, path: Path | None) -> int
     cleaned = cleaner.clean(rows)
     if len(cleaned.fates):
         prints = {f"duplicates.{rule}": found for rule, found in cleaned.fingerprints.items()}
-        sides = zip(
-            SIDES, zip(*cleaned.pairs, strict=True) if cleaned.pairs else ((), ()), strict=True
-        )
         text = {
             side: np.frombuffer("\n".join(lines).encode("utf-8", "surrogatepass"), np.uint8)
-            for side, lines in sides
+            for side, lines in zip(SIDES, (cleaned.sources, cleaned.targets), strict=True)
         }
         write_shard(path, {**text, "fates": cleaned.fates, **prints}, cleaned.examples)
     return len(cleaned.fates)
