@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from seq2seq.data.archive import unpacked
 from seq2seq.data.batches import Batches
 from seq2seq.data.shards import ROWS
 from seq2seq.data.store import SIDES, Side, Store
-from seq2seq.data.tokenizer import Tokenizer
 
 RULES = ["empty", {"rule": "length", "max": 100}, "ratio", "duplicates"]
 
@@ -84,14 +84,15 @@ def alone(folder: Path, share: int, shares: int) -> None:
 
     model = (folder / "prepared/tokenizer.model").read_bytes()
     processor = SentencePieceProcessor(model_proto=model)
-    streams = [gzip.open(folder / f"text.{side}.gz", "rt", encoding="utf-8") for side in SIDES]
-    pairs = zip(*streams, strict=True)
-    number = 0
-    while some := list(islice(pairs, ROWS)):
-        if number % shares == share:
-            for lines in zip(*some, strict=True):
-                processor.encode([line.rstrip("\n") for line in lines], num_threads=1)
-        number += 1
+    with ExitStack() as stack:
+        files = [gzip.open(folder / f"text.{side}.gz", "rt", encoding="utf-8") for side in SIDES]
+        pairs = zip(*map(stack.enter_context, files), strict=True)
+        number = 0
+        while some := list(islice(pairs, ROWS)):
+            if number % shares == share:
+                for lines in zip(*some, strict=True):
+                    processor.encode([line.rstrip("\n") for line in lines], num_threads=1)
+            number += 1
 
 
 def sentencepiece(folder: Path, workers: int) -> float:
@@ -133,10 +134,25 @@ def _put(queue: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -
     queue.put((result, *memory))
 
 
+def row(*cells: str) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
 def preparations(source: Path, target: Path, sizes: list[int], workers: list[int]) -> Iterator[str]:
     """The table of preparations."""
-    yield "| pairs | workers | clean | encode | lines/s | sentencepiece alone | ratio | tokenizer | peak memory, a worker's |"
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    yield row(
+        "pairs",
+        "workers",
+        "clean",
+        "encode",
+        "lines/s",
+        "sentencepiece alone",
+        "ratio",
+        "tokenizer",
+        "peak memory, a worker's",
+    )
+    yield row(*["---:"] * 9)
     for pairs in sizes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -149,7 +165,7 @@ def preparations(source: Path, target: Path, sizes: list[int], workers: list[int
                 seconds, own, child = in_process(prepared, folder, count)
                 other, _, _ = in_process(sentencepiece, folder, count)
                 ours = seconds["find"] + seconds["clean"] + seconds["encode"]
-                cells = [
+                yield row(
                     f"{pairs:,}",
                     str(count),
                     f"{seconds['clean']:.1f} s",
@@ -159,8 +175,7 @@ def preparations(source: Path, target: Path, sizes: list[int], workers: list[int
                     f"{other / ours:.2f}",
                     f"{seconds['tokenizer']:.1f} s",
                     f"{own:,.0f} MB, {child:,.0f} MB",
-                ]
-                yield f"| {' | '.join(cells)} |"
+                )
 
 
 def made_up(pairs: int) -> Store:
@@ -196,13 +211,14 @@ def write_lengths(folder: Path, pairs: int) -> None:
 
 def epochs(sizes: list[int]) -> Iterator[str]:
     """The table of epochs."""
-    yield "| pairs | open | an epoch into batches | memory |"
-    yield "| ---: | ---: | ---: | ---: |"
+    yield row("pairs", "open", "an epoch into batches", "memory")
+    yield row(*["---:"] * 4)
     for pairs in sizes:
         with tempfile.TemporaryDirectory() as folder:
             in_process(write_lengths, Path(folder), pairs)
             (opened, seconds, memory), _, _ = in_process(shuffled, Path(folder), pairs)
-        yield f"| {pairs:,} | {1000 * opened:.1f} ms | {seconds:.1f} s | {memory:.1f} bytes a pair |"
+        cells = f"{1000 * opened:.1f} ms", f"{seconds:.1f} s", f"{memory:.1f} bytes a pair"
+        yield row(f"{pairs:,}", *cells)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A small HTTP server on this machine for tests: serves a folder, as well or as badly as it is told.
+"""A small HTTP server on this machine for tests: serves a folder as well, or as badly, as told.
 
 with Server(folder) as server:
     server.answers["/text.gz"] = Answer(break_after=1000, times=1)
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
-    def do_GET(self) -> None:  # noqa: N802 (the library's name)
+    def do_GET(self) -> None:
         self.close_connection = True
         owner, path = self.server.owner, unquote(urlsplit(self.path).path)
         wanted = self.headers.get("Range", "bytes=0-")

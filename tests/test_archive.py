@@ -302,10 +302,12 @@ BOMB = bytes(64 << 20)
 @pytest.mark.parametrize("form", [*PACK, "zip", "gzip of tar"])
 def test_a_bomb_takes_no_memory(path, form):
     path.write_bytes(FORMS[form](BOMB))
-    with _little_memory(most=16 << 20):  # the window of xz alone is 8 MiB
-        with unpacked(path, _asked(form), limit=len(BOMB) // 2) as stream:
-            with pytest.raises(UserError, match=r"raise data\.max_unpacked"):
-                deque(iter(lambda: stream.read1(CHUNK), b""), maxlen=0)
+    with (
+        _little_memory(most=16 << 20),  # the window of xz alone is 8 MiB
+        unpacked(path, _asked(form), limit=len(BOMB) // 2) as stream,
+        pytest.raises(UserError, match=r"raise data\.max_unpacked"),
+    ):
+        deque(iter(lambda: stream.read1(CHUNK), b""), maxlen=0)
 
 
 def test_a_window_that_takes_much_memory_is_refused(path):

@@ -431,8 +431,9 @@ def test_a_message_names_only_some_of_many_fields():
          "f has nothing in both en and de; it has en, fr, it: name two of them by languages"),
         ("tmx", b"en\tde\n", None, "f:1 is no XML that can be read (column 1: Start tag expected, "
          "'<' not found, line 1, column 1); correct the file, or export it again"),
-        ("po", b"en\tde\n", None, "f is no PO that can be read: Syntax error on line 1: "
-                                  "'en\\tde\\n'"),
+        ("po", b"en\tde\n", None, "f is no PO that can be read (Syntax error on line 1: "
+         "'en\\tde\\n'); correct it, or if it is not UTF-8, convert it with msgconv "
+         "--to-code=UTF-8"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_says_why(form, content, fields, message):

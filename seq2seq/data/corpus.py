@@ -24,6 +24,7 @@ from seq2seq.data.download import fetch
 from seq2seq.data.formats import PAIRS, SIDES, format_of
 from seq2seq.data.hub import huggingface_file, sacrebleu_files
 from seq2seq.data.rows import Pair, Reading, Unreadable
+from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 
 GIGABYTE = 10**9
@@ -150,7 +151,7 @@ def _format(source: Source, file: File, *, pairs: bool) -> str:
 def _keep_stdin(home: Path) -> Path:
     """A file with what standard input brings, which can be read only once, or brought before."""
     kept = home / STDIN_KEPT
-    if not sys.stdin.isatty() and sys.stdin.buffer.peek(1):
+    if leads() and not sys.stdin.isatty() and sys.stdin.buffer.peek(1):
         home.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f"{kept.name}.partial")
         say(f"keeping standard input in {kept}")

@@ -121,10 +121,9 @@ class _Part:
         for _ in range(2):
             self._complete(url, sha256)
             found = sha256_of(self.file) if sha256 else None
-            page = found is None and self._is_page() and not has_page_name(url)
-            if found == sha256 and not page:
+            page = self._is_page() and not has_page_name(url)
+            if found == sha256 and (sha256 or not page):
                 return
-            page = page or self._is_page()
             self.remove()
             if page:
                 raise RemoteError("answered with a web page")

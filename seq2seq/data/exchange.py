@@ -79,7 +79,10 @@ def read_po(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable]:
         store = pofile.parsestring(whole(stream, reading.name))
         language = store.parseheader().get("Language", "")
     except ValueError as error:
-        raise UserError(f"{reading.name} is no PO that can be read: {error}") from None
+        raise UserError(
+            f"{reading.name} is no PO that can be read ({str(error).strip()}); correct it, or if "
+            "it is not UTF-8, convert it with msgconv --to-code=UTF-8"
+        ) from None
     source, target = reading.languages
     turned = bool(language) and _matches(language, source) and not _matches(language, target)
     for unit in store.units:

@@ -37,7 +37,9 @@ def count_letters(text: str) -> int:
     letters = len(data) - len(rest)
     if not rest.isascii():
         others = rest.translate(None, ASCII).decode("utf-8", "surrogatepass")
-        letters += len(others) - len(NO_LETTER.findall(others))
+        letters += len(others)
+        if not others.isalpha():  # strict and fast
+            letters -= len(NO_LETTER.findall(others))
     return letters
 
 

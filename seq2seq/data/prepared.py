@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from seq2seq.config import Corpus, Data, File
 from seq2seq.console import bar
 from seq2seq.data.corpus import Text, find, locate, read_pairs, verify
+from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, sha256, write_json
 
@@ -112,7 +113,9 @@ class Manifest:
             self.save()
 
     def save(self) -> None:
-        """Writes it down."""
+        """Writes it down; of several processes, the first does."""
+        if not leads():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         content = {"parts": self.parts, "files": self.files, "pairs": self.pairs}
         write_json(self.folder / MANIFEST, {"format": FORMAT, **content})

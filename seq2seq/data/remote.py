@@ -1,25 +1,28 @@
 """A file behind a URL: its bytes from any place on, and in a phrase what is wrong if they stay out.
 
-fsspec serves the URLs. Only those of HTTP are asked here, in fsspec's own event loop and through
-the library that it uses itself, because to go on where a download broke off takes what fsspec does
-not hand out: the headers of the answer that the bytes come in.
+HTTP is asked through the standard library: to go on where a download broke off takes the headers of
+the very answer that the bytes come in, and every byte that came before the end. fsspec hands out no
+headers, and aiohttp, which it asks, throws away what has arrived when a connection breaks. The
+other schemes (s3, gs, ftp, ...) are fsspec's.
 """
 
-import asyncio
+import base64
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from socket import gaierror
+from typing import NamedTuple
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.request import Request, build_opener
 
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
-
-CONNECT_SECONDS = 30
-READ_SECONDS = 60  # without a byte
-BLOCK = 1 << 20
+SECONDS = 60.0  # to connect, and between one byte and the next
+BLOCK = 1 << 18
 PAGES = (".html", ".htm")
+RESERVED = "!#$%&'()*+,/:;=?@[]~"  # what a URL may have in it as it is
 
 STATUSES = {
     401: "it wants a password",
@@ -59,67 +62,70 @@ def opened(url: str, start: int) -> Iterator[Remote]:
 
     Raises RemoteError or, where trying again may help, BrokenOffError; so does reading.
     """
-    web = urlsplit(url).scheme.lower() in ("http", "https")
+    web = url.lower().startswith(("http://", "https://"))
     with _web_file(url, start) if web else _other_file(url, start) as remote:
         yield remote
 
 
 @contextmanager
 def _web_file(url: str, start: int) -> Iterator[Remote]:
-    from fsspec.asyn import get_loop, sync
+    with _phrased():
+        response = _ask(url, start)
+    if response is None:
+        yield Remote(-1, None, None, bytes)
+        return
 
-    loop = get_loop()
-    session = sync(loop, _session)
-    try:
+    def read() -> bytes:
         with _phrased():
-            response = sync(loop, _ask, session, url, start)
+            return response.read1(BLOCK)
 
-        def read() -> bytes:
-            with _phrased():
-                return sync(loop, response.content.read, BLOCK)
-
-        yield _answer(url, start, response, read)
-    finally:
-        sync(loop, session.close)  # and with it what is still under way
+    with response:
+        yield _answer(url, response, read)
 
 
-async def _session() -> "ClientSession":
-    from aiohttp import ClientSession, ClientTimeout
-
-    return ClientSession(
-        trust_env=True,  # proxies
-        auto_decompress=False,  # some servers call an archive that they have an encoding
-        timeout=ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=READ_SECONDS),
-        read_bufsize=BLOCK,
-    )
-
-
-async def _ask(session: "ClientSession", url: str, start: int) -> "ClientResponse":
-    headers = {"Accept-Encoding": "identity"}
+def _ask(url: str, start: int) -> HTTPResponse | None:
+    """The answer to a request; none if the server has nothing from that place on."""
+    parts = urlsplit(quote(url, safe=RESERVED))
+    user, _, host = parts.netloc.rpartition("@")
+    request = Request(urlunsplit(parts._replace(netloc=host)))
+    request.add_header("User-Agent", "seq2seq")  # some servers refuse that of Python
+    if user:
+        token = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {token}")
     if start:
-        headers["Range"] = f"bytes={start}-"
-    return await session.get(url, headers=headers)
+        request.add_header("Range", f"bytes={start}-")
+    try:
+        response: HTTPResponse = build_opener().open(request, timeout=SECONDS)
+        return response
+    except HTTPError as error:
+        error.close()
+        if error.code == 416 and start:
+            return None
+        raise
 
 
-def _answer(url: str, start: int, response: "ClientResponse", read: Callable[[], bytes]) -> Remote:
+def _answer(url: str, response: HTTPResponse, read: Callable[[], bytes]) -> Remote:
     """What the head of an answer tells; raises RemoteError if it is not about the file."""
-    headers, status = response.headers, response.status
-    if status == 416 and start:
-        return Remote(-1, None, None, read)
-    if status not in (200, 206):
-        fallback = "it has a fault; try again later" if status >= 500 else response.reason
-        raise RemoteError(f"answered {status}: {STATUSES.get(status, fallback)}")
-    if response.content_type == "text/html" and not has_page_name(url):
+    headers = response.headers
+    if response.status not in (200, 206):
+        raise RemoteError(_status(response.status, response.reason))
+    if headers.get_content_type() == "text/html" and not has_page_name(url):
         raise RemoteError("answered with a web page")
     tag = headers.get("ETag", "W/")
     version = headers.get("Last-Modified") if tag.startswith("W/") else tag
-    if status == 200:
-        return Remote(0, response.content_length, version, read)
+    if response.status == 200:
+        return Remote(0, response.length, version, read)
     part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
     if not part:
         return Remote(-1, None, None, read)
-    size = None if part[2] == "*" else int(part[2])
-    return Remote(int(part[1]), size, version, read)
+    return Remote(int(part[1]), None if part[2] == "*" else int(part[2]), version, read)
+
+
+def _status(code: int, reason: str) -> str:
+    if 300 <= code < 400:
+        return "is redirected without end"
+    fault = "it has a fault; try again later" if code >= 500 else reason
+    return f"answered {code}: {STATUSES.get(code, fault)}"
 
 
 @contextmanager
@@ -144,7 +150,7 @@ def _other_file(url: str, start: int) -> Iterator[Remote]:
 
 
 @contextmanager
-def _phrased(begun: bool = False) -> Iterator[None]:
+def _phrased(*, begun: bool = False) -> Iterator[None]:
     """Turns whatever a library raises into a phrase."""
     try:
         yield
@@ -154,34 +160,23 @@ def _phrased(begun: bool = False) -> Iterator[None]:
 
 
 def _phrase(error: Exception) -> tuple[type[RemoteError], str]:
-    import aiohttp
-
-    reason: Any = error.__cause__ if isinstance(error, asyncio.TimeoutError) else error
-    system = getattr(reason, "os_error", reason)
-    words = getattr(system, "strerror", None) or str(system) or type(system).__name__
-    words = words.split("\n")[0]
-    phrases: list[tuple[Any, type[RemoteError], str]] = [
-        (
-            aiohttp.ConnectionTimeoutError,
-            RemoteError,
-            f"no connection in {CONNECT_SECONDS} seconds",
-        ),
-        (asyncio.TimeoutError, BrokenOffError, f"sent nothing for {READ_SECONDS} seconds"),
-        (aiohttp.InvalidURL, RemoteError, "is not a URL"),
-        (aiohttp.TooManyRedirects, RemoteError, "is redirected again and again"),
-        (aiohttp.ClientProxyConnectionError, RemoteError, f"the proxy cannot be reached ({words})"),
-        (aiohttp.ClientHttpProxyError, RemoteError, f"the proxy refuses ({words})"),
-        (aiohttp.ClientConnectorDNSError, RemoteError, "the host is not known, or you are offline"),
-        (aiohttp.ClientSSLError, RemoteError, f"no secure connection (TLS): {words}"),
-        (aiohttp.ClientConnectorError, RemoteError, f"no connection: {words}"),
-        (aiohttp.ClientPayloadError, BrokenOffError, "broke off"),
-        (aiohttp.ServerDisconnectedError, BrokenOffError, "broke off"),
-        (aiohttp.ClientOSError, BrokenOffError, f"broke off ({words})"),
-        (FileNotFoundError, RemoteError, "there is no such file"),
-        (PermissionError, RemoteError, "access is refused"),
-        (ImportError, RemoteError, f"needs a library that is missing: {words}"),
+    if isinstance(error, HTTPError):
+        return RemoteError, _status(error.code, error.reason)
+    connecting = isinstance(error, URLError)
+    cause = error.reason if isinstance(error, URLError) else error
+    words = str(getattr(cause, "strerror", None) or cause or type(cause).__name__).split("\n")[0]
+    phrases: list[tuple[type[Exception], str]] = [
+        (TimeoutError, f"said nothing for {SECONDS:g} seconds"),
+        (gaierror, "the host is not known, or you are offline"),
+        (ssl.SSLError, f"no secure connection (TLS): {words}"),
+        (InvalidURL, "is not a URL"),
+        (FileNotFoundError, "there is no such file"),
+        (PermissionError, "access is refused"),
+        (ImportError, f"needs a library that is missing: {words}"),
+        (HTTPException, "broke off"),
+        (ConnectionError, f"no connection: {words}" if connecting else "broke off"),
     ]
-    for kinds, outcome, phrase in phrases:
-        if isinstance(reason, kinds):
-            return outcome, phrase
-    return RemoteError, words
+    broken = isinstance(cause, TimeoutError | HTTPException | ConnectionError) and not connecting
+    kind = BrokenOffError if broken and not isinstance(cause, InvalidURL) else RemoteError
+    found = (phrase for raised, phrase in phrases if isinstance(cause, raised))
+    return kind, next(found, f"no connection: {words}" if connecting else words)
