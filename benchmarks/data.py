@@ -85,7 +85,7 @@ def alone(folder: Path, share: int, shares: int) -> None:
     model = (folder / "prepared/tokenizer.model").read_bytes()
     processor = SentencePieceProcessor(model_proto=model)
     with ExitStack() as stack:
-        files = [gzip.open(folder / f"text.{side}.gz", "rt", encoding="utf-8") for side in SIDES]
+        files = [gzip.open(folder / f"text.{side}.gz", "rt") for side in SIDES]  # noqa: SIM115
         pairs = zip(*map(stack.enter_context, files), strict=True)
         number = 0
         while some := list(islice(pairs, ROWS)):

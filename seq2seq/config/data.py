@@ -143,7 +143,7 @@ class Identical(Section):
 
 
 class Duplicates(Section):
-    """Drops pairs that have been seen; it needs 16 bytes of memory a pair."""
+    """Drops pairs that have been seen; takes some 25 bytes of memory a pair while it looks."""
 
     rule: Literal["duplicates"]
     """The rule."""
@@ -208,8 +208,8 @@ class Language(Section):
     """The rule."""
     languages: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
     """Source and target by their ISO 639-1 codes; [data.source, data.target] unless given."""
-    min: Portion = 0.5
-    """The least probability of the language."""
+    min: Portion = 0.2
+    """The least probability of the language, which short sides seldom have much of."""
     min_characters: Count = 20
     """Shorter sides, which are hard to tell, are kept."""
 

@@ -93,8 +93,10 @@ def settle(fates: np.ndarray, number: int, prints: np.ndarray) -> None:
 
     Rules with lower numbers must have been settled before.
     """
-    reached = np.flatnonzero((fates > number) & (fates != UNREADABLE))
-    fates[reached[~first_of_each(prints[reached])]] = number
+    reached = (fates > number) & (fates != UNREADABLE)
+    first = first_of_each(prints if reached.all() else prints[reached])
+    reached[reached] = ~first
+    fates[reached] = number
 
 
 def shown(pair: Pair) -> str:
