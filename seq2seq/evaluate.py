@@ -52,8 +52,8 @@ def evaluate(
     loaded = opened.loaded
     sets = dict(loaded.config.data.test)
     if source is not None:
-        files = {"source": File(path=str(source)), "target": File(path=str(reference))}
-        sets = {source.name: Corpus(**files, tag=tag)}
+        files = File(path=str(source)), File(path=str(reference))
+        sets = {source.name: Corpus(source=files[0], target=files[1], tag=tag)}
     if not sets:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"

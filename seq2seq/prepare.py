@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from seq2seq.config import Config
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import Dropped
-from seq2seq.data.encoding import Outcome
+from seq2seq.data.encoding import Outcome, total
 from seq2seq.data.prepared import FORMAT, Manifest, all_at_once
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
@@ -198,14 +198,14 @@ class Preparation:
     def _merge(self, name: str, key: str, cleaned: Cleaned, task: Encode) -> None:
         """Makes one store of all shards, and tells what became of the pairs."""
         folder = self.folder / name
-        outcomes = [Outcome() for _ in self.known[name]]
+        outcomes: list[list[Outcome]] = [[] for _ in self.known[name]]
         vocab_sizes = (len(self.tokenizers.source), len(self.tokenizers.target))
         with new_folder(folder) as partial:
             with StoreWriter(partial, vocab_sizes) as writer:
                 for shard, store, outcome in encoded(task.work, cleaned.plan):
                     writer.append(store)
-                    outcomes[shard.corpus] += outcome
-            facts = self._facts(name, cleaned, outcomes)
+                    outcomes[shard.corpus].append(outcome)
+            facts = self._facts(name, cleaned, list(map(total, outcomes)))
             if not facts["pairs"]:
                 raise UserError(
                     "\n".join([f"{name} has no pair left:", *told(name, facts)[1:]])
@@ -217,28 +217,20 @@ class Preparation:
 
     def _facts(self, name: str, cleaned: Cleaned, outcomes: list[Outcome]) -> dict[str, Any]:
         """What became of the pairs of a set."""
-        total = sum(outcomes, Outcome())
-        longest = self.config.data.max_length
         corpora = [
             {
                 "text": [text.name for text in known.texts],
                 "rows": sum(shard.rows for shard in cleaned.plan if shard.corpus == number),
                 "pairs": outcome.pairs,
-                "dropped": [
-                    one._asdict() for one in [*dropped, *outcome.dropped(longest)] if one.count
-                ],
+                "dropped": [one._asdict() for one in [*dropped, *outcome.dropped] if one.pairs],
             }
             for number, (known, outcome, dropped) in enumerate(
                 zip(self.known[name], outcomes, cleaned.dropped, strict=True)
             )
         ]
-        return {
-            "pairs": total.pairs,
-            "source_pieces": total.source_pieces,
-            "target_pieces": total.target_pieces,
-            "cut": total.cut,
-            "corpora": corpora,
-        }
+        facts = total(outcomes)._asdict()
+        del facts["dropped"]  # stands with each corpus
+        return {**facts, "corpora": corpora}
 
 
 def told(name: str, facts: dict[str, Any]) -> list[str]:
@@ -252,6 +244,6 @@ def told(name: str, facts: dict[str, Any]) -> list[str]:
             more = f" and {len(others)} more" if others else ""
             lines.append(f"  {first}{more}: {corpus['pairs']:,} of {corpus['rows']:,} pairs left")
         for one in corpus["dropped"]:
-            lines.append(f"    {one['count']:,} dropped by {one['rule']}, such as")
+            lines.append(f"    {one['pairs']:,} dropped by {one['rule']}, such as")
             lines += [f"      {example}" for example in one["examples"]]
     return lines

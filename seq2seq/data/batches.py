@@ -81,7 +81,12 @@ class Batches:
         target_in[target_in == EOS] = PAD  # not needed as input; in the last column it wrapped
         target_in[:, 0] = BOS
         tokens = int(store.target.lengths[pairs].sum()) + len(pairs)  # </s> counts
-        return Batch(*map(torch.from_numpy, (source, target_in, target)), target_tokens=tokens)
+        return Batch(
+            torch.from_numpy(source),
+            torch.from_numpy(target_in),
+            torch.from_numpy(target),
+            tokens,
+        )
 
     def updates_of(self, epoch: int, accumulate: int) -> list[list[np.ndarray]]:
         """The pairs of each batch of each update of an epoch."""

@@ -59,17 +59,19 @@ class Cleaner:
         every = list(rows)
         fates = np.full(len(every), KEPT, np.uint8)
         examples: dict[int, list[str]] = {}
-        bad = [number for number, row in enumerate(every) if type(row) is Unreadable]
+        bad = [number for number, row in enumerate(every) if isinstance(row, Unreadable)]
         if bad:
             fates[bad] = UNREADABLE
-            examples[UNREADABLE] = [row.message for row in map(every.__getitem__, bad[:EXAMPLES])]
-            every = [row for row in every if type(row) is Pair]
-        sources, targets = map(list, zip(*every, strict=True)) if every else ([], [])
-        del every
+            messages = [row.message for row in every if isinstance(row, Unreadable)]
+            examples[UNREADABLE] = messages[:EXAMPLES]
+            every = [row for row in every if isinstance(row, Pair)]
         sources, targets = (
-            side if normalize is None else list(map(normalize, side))
-            for side, normalize in zip((sources, targets), self._normalize, strict=True)
+            [row[side] for row in every]
+            if normalize is None
+            else [normalize(row[side]) for row in every]
+            for side, normalize in enumerate(self._normalize)
         )
+        del every
         places = np.flatnonzero(fates == KEPT)
         prints = {}
         for number, keeps in enumerate(self._rules):
@@ -111,8 +113,14 @@ class Dropped(NamedTuple):
     """How many pairs a rule dropped, and some of them."""
 
     rule: str
-    count: int
+    pairs: int
     examples: list[str]
+
+
+def add(some: Sequence[Dropped]) -> Dropped:
+    """What one rule dropped in several places."""
+    examples = [text for one in some for text in one.examples][:EXAMPLES]
+    return Dropped(some[0].rule, sum(one.pairs for one in some), examples)
 
 
 def report(

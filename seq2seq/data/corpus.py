@@ -5,6 +5,7 @@ hub, or standard input; once found, each is one file that holds pairs, or a file
 """
 
 import glob
+import io
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -95,7 +96,7 @@ def _sides(source: Source, languages: list[str], home: Path) -> list[list[File]]
     if LANGUAGE not in f"{path}{source.member or ''}":
         hash_ = next(iter(source.sha256), None)
         return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
-    hashes = source.sha256 * 2 if len(source.sha256) == 1 else source.sha256 or [None, None]
+    hashes: list[str | None] = [*(source.sha256 or [None])] * (1 if source.sha256[1:] else 2)
     return _aligned(
         [
             File(
@@ -151,12 +152,13 @@ def _format(source: Source, file: File, *, pairs: bool) -> str:
 def _keep_stdin(home: Path) -> Path:
     """A file with what standard input brings, which can be read only once, or brought before."""
     kept = home / STDIN_KEPT
-    if leads() and not sys.stdin.isatty() and sys.stdin.buffer.peek(1):
+    stdin = cast(io.BufferedReader, sys.stdin.buffer)
+    if leads() and not sys.stdin.isatty() and stdin.peek(1):
         home.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f"{kept.name}.partial")
         say(f"keeping standard input in {kept}")
         with open(partial, "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+            shutil.copyfileobj(stdin, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, kept)
@@ -205,7 +207,7 @@ def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
     if (first := next(rows, None)) is None:
         raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
     for row in chain([first], rows):
-        if type(row) is not Pair and text.stop:
+        if text.stop and isinstance(row, Unreadable):
             raise UserError(row.message)
         yield row
 
@@ -229,12 +231,14 @@ def _rows(text: Text) -> Iterator[Pair | Unreadable]:
         sources = SIDES[text.formats[0]](source_stream, source_name)
         targets = SIDES[text.formats[1]](target_stream, target_name)
         for source, target in zip_longest(sources, targets):
-            if type(source) is type(target) is str:
-                yield Pair(source, target)
-            elif source is None or target is None:
+            if source is None or target is None:
                 raise UserError(_misalignment(text))
+            if isinstance(source, Unreadable):
+                yield source
+            elif isinstance(target, Unreadable):
+                yield target
             else:
-                yield source if isinstance(source, Unreadable) else target
+                yield Pair(source, target)
 
 
 def named(file: File) -> str:

@@ -22,7 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2seq.config.data import Duplicates, Filter
-from seq2seq.data.cleaning import EXAMPLES, KEPT, Cleaner, Dropped, report, settle, shown
+from seq2seq.data.cleaning import (
+    EXAMPLES,
+    KEPT,
+    UNREADABLE,
+    Cleaner,
+    Dropped,
+    report,
+    settle,
+    shown,
+)
 from seq2seq.data.corpus import Text, read_rows
 from seq2seq.data.encoding import Outcome, Sides, encode
 from seq2seq.data.rows import Pair
@@ -151,29 +160,43 @@ def settle_all(work: Work, plan: Sequence[Shard], parts: Sequence[Part]) -> None
         members = [number for number, shard in enumerate(plan) if shard.corpus in group]
         for rule, options in enumerate(parts[group[0]].rules):
             if isinstance(options, Duplicates) and members:
-                name = f"duplicates.{rule}"
-                together = np.concatenate([fates[number] for number in members])
-                prints = np.empty(len(together), np.uint64)
-                ends = np.cumsum([plan[number].rows for number in members])
-                for number, end in zip(members, ends, strict=True):
-                    start = end - plan[number].rows
-                    prints[start:end] = read_shard(work.clean(number), name).arrays[name]
-                settle(together, rule, prints)
-                for number, own in zip(members, np.split(together, ends[:-1]), strict=True):
-                    fates[number] = own
-                    if (own == rule).any():
-                        lines = work.lines(number, own, rule)
-                        some = islice(map(Pair, *lines), EXAMPLES)
-                        examples[number][str(rule)] = [shown(pair) for pair in some]
+                _settle(work, rule, members, fates)
     reports = []
     for corpus, part in enumerate(parts):
         own = [number for number, shard in enumerate(plan) if shard.corpus == corpus]
         some = {
-            fate: [text for number in own for text in examples[number].get(str(fate), [])]
-            for fate in range(KEPT)
+            rule: list(islice(_duplicates(work, rule, own, fates), EXAMPLES))
+            if isinstance(options, Duplicates)
+            else [text for number in own for text in examples[number].get(str(rule), [])]
+            for rule, options in enumerate(part.rules)
         }
+        bad = str(UNREADABLE)
+        some[UNREADABLE] = [text for number in own for text in examples[number].get(bad, [])]
         reports.append(report(part.rules, np.concatenate([fates[n] for n in own]), some))
     work.finish(plan, fates, reports)
+
+
+def _settle(work: Work, rule: int, members: Sequence[int], fates: list[np.ndarray]) -> None:
+    """Applies a rule on duplicates to some shards together."""
+    together = np.concatenate([fates[number] for number in members])
+    ends = np.cumsum([len(fates[number]) for number in members])
+    prints = np.empty(len(together), np.uint64)
+    for number, some in zip(members, np.split(prints, ends[:-1]), strict=True):
+        name = f"duplicates.{rule}"
+        some[:] = read_shard(work.clean(number), name).arrays[name]
+    settle(together, rule, prints)
+    for number, some in zip(members, np.split(together, ends[:-1]), strict=True):
+        fates[number] = some
+
+
+def _duplicates(
+    work: Work, rule: int, members: Iterable[int], fates: Sequence[np.ndarray]
+) -> Iterator[str]:
+    """The pairs that a rule on duplicates dropped, as reports show them."""
+    for number in members:
+        if (fates[number] == rule).any():
+            lines = work.lines(number, fates[number], rule)
+            yield from (shown(Pair(*pair)) for pair in zip(*lines, strict=True))
 
 
 def _alike(parts: Sequence[Part]) -> list[list[int]]:
@@ -227,7 +250,11 @@ def encoded(work: Work, plan: Sequence[Shard]) -> Iterator[tuple[Shard, Store, O
         names = [f"{side}.{part}" for side in SIDES for part in ("ids", "lengths")]
         arrays, facts = read_shard(work.ids(number), *names)
         sides = (Side.joined(arrays[f"{side}.ids"], arrays[f"{side}.lengths"]) for side in SIDES)
-        yield shard, Store(*sides), Outcome(**facts)
+        yield (
+            shard,
+            Store(*sides),
+            Outcome(**{**facts, "dropped": [Dropped(*one) for one in facts["dropped"]]}),
+        )
 
 
 class ShardFile(NamedTuple):

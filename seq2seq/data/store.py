@@ -25,7 +25,9 @@ class Side(NamedTuple):
     lengths: np.ndarray
 
     @classmethod
-    def of(cls, segments: Sequence[Sequence[int]], dtype: npt.DTypeLike = np.int64) -> "Side":
+    def of(
+        cls, segments: Sequence[Sequence[int] | np.ndarray], dtype: npt.DTypeLike = np.int64
+    ) -> "Side":
         """Segments in memory."""
         lengths = np.fromiter(map(len, segments), np.uint32, len(segments))
         return cls.joined(np.array(list(chain.from_iterable(segments)), dtype), lengths)

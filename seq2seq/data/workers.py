@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from seq2seq import distributed
 from seq2seq.errors import UserError
@@ -66,9 +66,9 @@ def _collected(pipes: dict[Connection, int], counter: Any, done: Done) -> list[A
     seen = 0
     while len(results) < len(pipes):
         waiting = [pipe for pipe, share in pipes.items() if share not in results]
-        for pipe in wait(waiting, timeout=EVERY):
+        for pipe in cast(list[Connection], wait(waiting, timeout=EVERY)):
             try:
-                outcome = pipe.recv()  # type: ignore[union-attr]
+                outcome = pipe.recv()
             except EOFError:
                 raise UserError(
                     "a worker process was killed, perhaps for want of memory; what was done is "
@@ -76,7 +76,7 @@ def _collected(pipes: dict[Connection, int], counter: Any, done: Done) -> list[A
                 ) from None
             if isinstance(outcome, BaseException):
                 raise outcome
-            results[pipes[pipe]] = outcome  # type: ignore[index]
+            results[pipes[pipe]] = outcome
         now = counter.value
         done(now - seen)
         seen = now
