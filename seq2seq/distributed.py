@@ -6,6 +6,7 @@ torch is loaded only where there are several. Between processes go tensors and n
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from seq2seq.errors import UserError
 
@@ -48,7 +49,8 @@ def _any(value: bool) -> bool:
     from torch import distributed
 
     if not distributed.is_initialized():
-        distributed.init_process_group("gloo")
+        # One may fetch or train a tokenizer for hours; if it dies, torchrun ends those that wait.
+        distributed.init_process_group("gloo", timeout=timedelta(days=2))
     total = torch.tensor([int(value)])
     distributed.all_reduce(total)
     return bool(total.item())

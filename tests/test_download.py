@@ -175,6 +175,14 @@ def test_a_part_never_goes_on_with_bytes_of_another_file(server, path, content):
     assert path.read_bytes() == content
 
 
+def test_a_part_does_not_go_on_with_a_file_of_another_size(server, path):
+    server.answers["/text.gz"] = Answer(tag='"same"', break_after=1000, times=4)
+    _complaint(path, [f"{server.url}/text.gz"])
+    server.answers["/text.gz"] = Answer(tag='"same"', body=OTHER[1:])
+    fetch(path, [f"{server.url}/text.gz"], None)
+    assert path.read_bytes() == OTHER[1:]
+
+
 @pytest.mark.parametrize("tag", [None, 'W/"weak"'])
 def test_without_a_version_only_a_hash_lets_a_part_go_on(server, path, tag):
     for sha256, starts in ((SHA256, [0, 1000]), (None, [0, 1000, 0])):

@@ -59,12 +59,15 @@ class Batches:
         self.seed = seed
         self.mixture = mixture or Mixture([len(store)])
         self.resampler = resampler
+        self._latest: tuple[int, list[np.ndarray]] | None = None
 
     def epoch(self, number: int) -> list[np.ndarray]:
         """The pairs of each batch of an epoch, in random order."""
-        batches = self._cut(self._by_length(self.mixture.draw(self.seed, number)))
-        order = np.random.default_rng((self.seed, number, 1)).permutation(len(batches))
-        return [batches[index] for index in order]
+        if self._latest is None or self._latest[0] != number:  # asked for again, it is still there
+            batches = self._cut(self._by_length(self.mixture.draw(self.seed, number)))
+            order = np.random.default_rng((self.seed, number, 1)).permutation(len(batches))
+            self._latest = number, [batches[index] for index in order]
+        return self._latest[1]
 
     def in_order(self) -> list[np.ndarray]:
         """The pairs of each batch, shortest first, always the same."""

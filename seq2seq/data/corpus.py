@@ -96,7 +96,8 @@ def _sides(source: Source, languages: list[str], home: Path) -> list[list[File]]
     if LANGUAGE not in f"{path}{source.member or ''}":
         hash_ = next(iter(source.sha256), None)
         return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
-    hashes: list[str | None] = [*(source.sha256 or [None])] * (1 if source.sha256[1:] else 2)
+    known: list[str | None] = list(source.sha256)
+    hashes = known if len(known) == 2 else (known or [None]) * 2
     return _aligned(
         [
             File(

@@ -151,9 +151,10 @@ class _Part:
 
     def _transfer(self, url: str, sha256: str | None) -> None:
         """Receives once what is missing."""
-        have, origin = self.size, self._origin()
-        if not (origin and (origin.url == _shown(url) or sha256)):
-            have = 0
+        origin = self._origin()
+        if origin and origin.url != _shown(url) and not sha256:
+            origin = None  # nothing tells whether another mirror has the same
+        have = self.size if origin else 0
         self.continued = bool(have)
         if origin and have and have == origin.size:
             return  # only its place was missing
@@ -161,7 +162,7 @@ class _Part:
             with opened(url, start) as remote:
                 found = _Origin(_shown(url), remote.size, remote.version)
                 self.continued = bool(start) and remote.start == start
-                if self.continued and _same(origin, found, sha256):
+                if self.continued and origin and _same(origin, found, sha256):
                     self._write(found, remote)
                     return
                 if remote.start == 0:
@@ -212,12 +213,12 @@ class _Part:
             return file.read(1000).removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGE)
 
 
-def _same(part: _Origin | None, found: _Origin, sha256: str | None) -> bool:
-    """Whether a part may go on with what was found; with a hash, another mirror may have it."""
-    if part is None or (found.size is not None and found.size != part.size):
+def _same(part: _Origin, found: _Origin, sha256: str | None) -> bool:
+    """Whether a part may go on with what was found; where versions do not tell, a hash will."""
+    if found.size is not None and found.size != part.size:
         return False
     if part.url != found.url:
-        return sha256 is not None
+        return True
     return part.version == found.version and (found.version or sha256) is not None
 
 
