@@ -130,7 +130,7 @@ def report(
     counts = np.bincount(fates, minlength=KEPT + 1)
     names = {number: description(rule) for number, rule in enumerate(rules)}
     if counts[UNREADABLE]:
-        names = {UNREADABLE: "unreadable", **names}
+        names = {UNREADABLE: "on_error: skip", **names}
     return [
         Dropped(name, int(counts[fate]), examples.get(fate, [])[:EXAMPLES])
         for fate, name in names.items()

@@ -13,9 +13,13 @@ class Mixture:
     """Corpora, one after the other in a store, that share each epoch."""
 
     def __init__(self, sizes: Sequence[int], shares: Sequence[float] | None = None) -> None:
-        """`sizes` are in pairs; `shares` are relative to each other, the sizes unless given."""
+        """`sizes` are in pairs; `shares` are relative to each other, the sizes unless given.
+
+        A corpus without pairs has no share.
+        """
         self.sizes = sizes
-        self.quotas = apportioned(sum(sizes), shares or sizes)
+        present = [share * (size > 0) for share, size in zip(shares or sizes, sizes, strict=True)]
+        self.quotas = apportioned(sum(sizes), present if any(present) else sizes)
 
     @classmethod
     def of(
