@@ -21,6 +21,11 @@ def size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def neighbours() -> int:
+    """How many of the processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def leads() -> bool:
     """Whether this process does what only one must do, and speaks for all."""
     return rank() == 0
@@ -37,12 +42,17 @@ def together() -> Iterator[None]:
         yield
         failed = False
     finally:
-        if _any(failed) and not failed:
+        if not everywhere(not failed) and not failed:
             raise UserError("another of the processes failed; its message says why")
 
 
-def _any(value: bool) -> bool:
-    """Whether it is true in any process."""
+def everywhere(value: bool) -> bool:
+    """Whether it is true in all processes, so that they decide alike."""
+    return bool(least(int(value)))
+
+
+def least(value: int) -> int:
+    """The least of what the processes have."""
     if size() == 1:
         return value
     import torch
@@ -51,6 +61,6 @@ def _any(value: bool) -> bool:
     if not distributed.is_initialized():
         # One may fetch or train a tokenizer for hours; if it dies, torchrun ends those that wait.
         distributed.init_process_group("gloo", timeout=timedelta(days=2))
-    total = torch.tensor([int(value)])
-    distributed.all_reduce(total)
-    return bool(total.item())
+    found = torch.tensor([value])
+    distributed.all_reduce(found, distributed.ReduceOp.MIN)
+    return int(found.item())

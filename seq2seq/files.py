@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -20,11 +20,17 @@ from seq2seq.errors import UserError
 
 def write_file(path: Path, content: bytes | str) -> None:
     """Replaces a file durably."""
+    with new_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill, which takes its place, instead of what was there, when it is complete."""
     partial = path.with_name(f"{path.name}.partial")
-    data = content.encode() if isinstance(content, str) else content
     try:
         with open(partial, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -11,24 +11,26 @@ Processes that `torchrun` starts share the work; one of them does what only one 
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import Config
 from seq2seq.console import bar, say
-from seq2seq.data.cleaning import Dropped
+from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, total
 from seq2seq.data.prepared import FORMAT, Manifest, all_at_once
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.data.workers import default_workers, spread
-from seq2seq.distributed import leads, together
+from seq2seq.distributed import everywhere, leads, least, together
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
 
 SETS = ("train", "valid")
 SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
+ROWS = 50_000  # in a shard
 
 
 class Prepared(NamedTuple):
@@ -83,7 +85,7 @@ class Preparation:
     def __init__(self, config: Config, folder: Path, workers: int) -> None:
         self.config = config
         self.folder = folder
-        self.workers = workers
+        self.workers = least(workers)
         self.manifest = Manifest(folder)
         self.lead(self._check)
         data = config.data
@@ -91,11 +93,12 @@ class Preparation:
         self.known = {"train": train, "valid": self.manifest.find([data.valid], data)}
 
     def _check(self) -> None:
-        """Finds, fetches and verifies all files; looks whether the test sets can be read."""
+        """Finds, fetches and verifies all files; reads through what is not learned from."""
         data = self.config.data
         every = [*data.train, data.valid, *data.test.values()]
         known = self.manifest.find(every, data)
-        all_at_once(self.manifest.check, known[len(data.train) + 1 :])
+        all_at_once(self.manifest.check, known[len(data.train) :])
+        self.manifest.keep(known)
         self.manifest.save()
 
     def lead(self, action: Any) -> None:
@@ -110,7 +113,7 @@ class Preparation:
         """Reads the tokenizers, or makes them of the training text."""
         options, folder = self.config.tokenizer, self.folder
         key = fingerprint([self._clean_key("train"), options.model_dump(), self.config.seed])
-        if not self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model")):
+        if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
             cleaned = self._cleaned("train")
             self.lead(lambda: self._train_tokenizers(key, cleaned))
         self.tokenizers = Tokenizers.read(folder, shared=options.shared)
@@ -118,8 +121,8 @@ class Preparation:
     def make_store(self, name: str) -> None:
         """Makes the store of a set, unless it is there."""
         tokenizers, longest = self.tokenizers, self.config.data.max_length
-        key = fingerprint([tokenizers.fingerprint, self._clean_key(name), longest])
-        if self.manifest.has(name, key, (self.folder / name).glob("*")):
+        key = fingerprint([name, tokenizers.fingerprint, self._clean_key(name), longest])
+        if everywhere(self.manifest.has(name, key, (self.folder / name).glob("*"))):
             return
         cleaned = self._cleaned(name)
         work = self._work(key)
@@ -139,11 +142,10 @@ class Preparation:
 
     def _parts(self, name: str) -> list[Part]:
         """The corpora of a set; only what is learned from must pass rules."""
-        given = self.config.data.filters if name == "train" else []
-        return [
-            Part(known.texts, (known.corpus.filters or given) if name == "train" else [])
-            for known in self.known[name]
-        ]
+        if name != "train":
+            return [Part(known.texts, []) for known in self.known[name]]
+        data = self.config.data
+        return [Part(known.texts, rules_of(known.corpus, data)) for known in self.known[name]]
 
     def _work(self, key: Any) -> Work:
         return Work(self.folder / "work" / fingerprint(key)[:16])
@@ -155,9 +157,10 @@ class Preparation:
     def _cleaned(self, name: str) -> Cleaned:
         """The clean text of a set."""
         work, data = self._work(self._clean_key(name)), self.config.data
-        plan = work.plan()
-        if plan is None:
-            task = Clean(work, self._parts(name), data.normalize, (data.source, data.target))
+        plan = work.plan() or []
+        if not everywhere(bool(plan)):
+            languages = data.source, data.target
+            task = Clean(work, self._parts(name), data.normalize, languages, ROWS)
             with together(), bar(f"reading {name}", None, "pairs") as shown:
                 found = spread(task, self._workers(name), shown.update)[0]
             self.lead(lambda: settle_all(work, found, task.parts))
@@ -167,14 +170,17 @@ class Preparation:
     def _train_tokenizers(self, key: str, cleaned: Cleaned) -> None:
         options, folder = self.config.tokenizer, self.folder
         tags = [corpus.tag for corpus in self.config.data.train if corpus.tag]
+        if not any((some == KEPT).any() for some in cleaned.work.fates(cleaned.plan)):
+            nothing = [Outcome(0, 0, 0, 0, [])] * len(cleaned.dropped)
+            raise nothing_left("train", self._facts("train", cleaned, nothing))
         say(f"finding {options.vocab_size:,} pieces ({options.kind})")
 
         def lines(sides: slice) -> Iterator[str]:
             fates = cleaned.work.fates(cleaned.plan)
             with bar("sampling", sum(shard.rows for shard in cleaned.plan), "pairs") as shown:
                 for number, shard in enumerate(cleaned.plan):
-                    for side in cleaned.work.lines(number, fates[number])[sides]:
-                        yield from side
+                    chosen = cleaned.work.lines(number, fates[number])[sides]
+                    yield from chain.from_iterable(zip(*chosen, strict=True))
                     shown.update(shard.rows)
 
         def trained(sides: slice, **more: Any) -> Any:
@@ -207,10 +213,7 @@ class Preparation:
                     outcomes[shard.corpus].append(outcome)
             facts = self._facts(name, cleaned, list(map(total, outcomes)))
             if not facts["pairs"]:
-                raise UserError(
-                    "\n".join([f"{name} has no pair left:", *told(name, facts)[1:]])
-                    + "\nchange data.filters or data.max_length, or name other files"
-                )
+                raise nothing_left(name, facts)
             self.manifest.forget(name)
         self.manifest.add(name, key, folder.glob("*"), facts)
         say("\n".join(told(name, facts)))
@@ -231,6 +234,13 @@ class Preparation:
         facts = total(outcomes)._asdict()
         del facts["dropped"]  # stands with each corpus
         return {**facts, "corpora": corpora}
+
+
+def nothing_left(name: str, facts: dict[str, Any]) -> UserError:
+    """What to say of a set all of whose pairs were dropped."""
+    lines = [f"{name} has no pair left:", *told(name, facts)[1:]]
+    remedy = "change data.filters or data.max_length, or name other files"
+    return UserError("\n".join([*lines, remedy]))
 
 
 def told(name: str, facts: dict[str, Any]) -> list[str]:

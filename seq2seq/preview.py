@@ -5,18 +5,22 @@ It goes to standard output. Nothing is prepared; only text that is missing is fe
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from seq2seq.config import Config, Corpus, Data
 from seq2seq.config.data import Filter
 from seq2seq.console import say
-from seq2seq.data.cleaning import KEPT, Cleaner, settle
+from seq2seq.data.cleaning import KEPT, Cleaner, printable, rules_of, settle
 from seq2seq.data.corpus import Text, find, locate, read_pairs, read_rows
+from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.filters import description
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import all_at_once
 from seq2seq.data.rows import Pair, Unreadable
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
+from seq2seq.errors import UserError
 from seq2seq.prepare import folder_of
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
@@ -26,13 +30,14 @@ def preview(config: Config, count: int) -> None:
     """Prints what would become of so many pairs of each training corpus."""
     data = config.data
     home = folder_of(config)
-    texts = all_at_once(lambda corpus: find(corpus, data, home), data.train)
-    all_at_once(locate, [file for some in texts for text in some for file in text.files])
-    tokenizers = _tokenizers(config, texts)
-    for corpus, some in zip(data.train, texts, strict=True):
-        print(" and ".join(text.name for text in some))
-        for line in _lines(config, corpus, some, tokenizers, count):
-            print(line)
+    with TemporaryDirectory() as scratch:
+        texts = all_at_once(lambda corpus: find(corpus, data, home, Path(scratch)), data.train)
+        all_at_once(locate, [file for some in texts for text in some for file in text.files])
+        tokenizers = _tokenizers(config, texts)
+        for corpus, some in zip(data.train, texts, strict=True):
+            print(" and ".join(text.name for text in some))
+            for line in _lines(config, corpus, some, tokenizers, count):
+                print(line)
 
 
 def _lines(
@@ -41,7 +46,7 @@ def _lines(
     """What is shown of the first pairs of a corpus."""
     data = config.data
     languages = (data.source, data.target)
-    rules = data.filters if corpus.filters is None else corpus.filters
+    rules = rules_of(corpus, data)
     normalize = [normalizer(data.normalize, language) for language in languages]
     rows = list(islice((row for text in texts for row in read_rows(text)), count))
     for number, (row, fate) in enumerate(
@@ -51,19 +56,19 @@ def _lines(
             yield f"{number:>6} dropped: {row.message}"
             continue
         pair = Pair(*(step(side) for step, side in zip(normalize, row, strict=True)))
-        ids = [side[0] for side in tokenizers.encode([[side] for side in pair], corpus.tag)]
-        length = max(map(len, ids))
-        if fate != KEPT:
-            yield f"{number:>6} dropped by {description(rules[fate])}"
-        elif length > data.max_length:
-            yield f"{number:>6} dropped by max_length ({length:,} pieces)"
-        else:
-            yield f"{number:>6} kept"
-        for name, raw, text, side, tokenizer in zip(SIDES, row, pair, ids, tokenizers, strict=True):
-            yield f"       {name}  {raw}"
+        sides = Sides([pair.source], [pair.target])
+        _, outcome = encode(sides, tokenizers, corpus.tag, data.max_length, training=True)
+        lost = [description(rules[fate])] if fate != KEPT else []
+        lost += [one.rule for one in outcome.dropped if one.pairs]
+        yield f"{number:>6} " + (f"dropped by {lost[0]}" if lost else "kept")
+        all_ids = tokenizers.encode(sides, corpus.tag)
+        for name, raw, text, ids, tokenizer in zip(
+            SIDES, row, pair, all_ids, tokenizers, strict=True
+        ):
+            yield f"       {name}  {printable(raw)}"
             if text != raw:
-                yield f"       became  {text}"
-            yield f"       pieces  {' '.join(tokenizer.pieces(side))}"
+                yield f"       became  {printable(text)}"
+            yield f"       pieces  {printable(' '.join(tokenizer.pieces(ids[0])))}"
 
 
 def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -> list[int]:
@@ -77,15 +82,17 @@ def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -
 def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:
     """The tokenizers that have been prepared, or some found in a part of the text."""
     folder, options = folder_of(config), config.tokenizer
+    tags = sorted({corpus.tag for corpus in config.data.train if corpus.tag})
     try:
         tokenizers = Tokenizers.read(folder, shared=options.shared)
+        for tag in tags:
+            tokenizers.source.tag(tag)
         say(f"pieces are those of the tokenizer in {folder}")
-    except FileNotFoundError:
+    except (FileNotFoundError, UserError):  # there is none, or it does not know a tag
         say(
             f"pieces are found in the first {ENOUGH:,} pairs of each corpus, for this preview alone"
         )
         pairs = [pair for some in texts for pair in islice(read_pairs(some), ENOUGH)]
-        tags = sorted({corpus.tag for corpus in config.data.train if corpus.tag})
         sides = [slice(2)] if options.shared else [slice(1), slice(1, 2)]
         found = [
             train_tokenizer(lines, options, config.seed, tags=tags, at_most=True)

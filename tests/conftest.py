@@ -76,7 +76,8 @@ def run_here(*arguments: str | Path, stdin: bytes = b"") -> Result:
     out, err = io.BytesIO(), io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["seq2seq", *map(str, arguments)])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        given = io.BufferedReader(io.BytesIO(stdin))
+        patch.setattr(sys, "stdin", io.TextIOWrapper(given, encoding="utf-8"))
         patch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="utf-8", write_through=True))
         patch.setattr(sys, "stderr", io.TextIOWrapper(err, encoding="utf-8", write_through=True))
         code = 0

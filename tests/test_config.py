@@ -1,5 +1,6 @@
 """Reading, writing and comparing configs; the exact text of what is said about wrong ones."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seq2seq.config import Config, differences, documentation, dump, load
+from seq2seq.config.data import RULES
 from seq2seq.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +122,10 @@ VALUES: dict[str, str | list[str]] = {
     "is an option of kind: transformer, not lstm",
     "model: {kind: lstm, drop_out: 0}": "line 2: model.drop_out: is not an option; "
     "did you mean model.dropout?",
+    "tokenizer: {kind: char}\ntraining: {subword_sampling: both}": "line 3: "
+    "training.subword_sampling: there is one way to cut text into chars; "
+    "set it to none, or tokenizer.kind to unigram or bpe",
+    "training: {subword_alpha: 0}": "line 2: training.subword_alpha: must be more than 0, not 0",
     "model:\n  kind: transformer\n  dim: 511\n  heads: 7\n": "line 4: model.dim: "
     "sinusoidal positions need an even width, not 511",
     "model:\n  kind: transformer\n  dim: 512\n  heads: 7\n": "line 5: model.heads: "
@@ -136,12 +142,12 @@ VALUES: dict[str, str | list[str]] = {
 # What is wrong with whole files.
 FILES: dict[str, str | list[str]] = {
     "": [
-        "data.train: is required: the corpora to learn from, one after the other",
+        "data.train: is required: the corpora to learn from",
         "data.valid: is required: the pairs that every choice is made on: early stopping, "
         "the best checkpoint",
     ],
     "\ndata: {train: [{source: a}], valid: {source: a, target: b}}": "line 2: data.train.0.target: "
-    "is required: what the model writes: a path, or {path, urls, sha256, member}",
+    "is required beside source",
     "data: 3": "line 1: data: must be options {source, target, train, ...}, not 3",
     "- data": 'line 1: must be options such as `seed: 1`, not ["data"]',
     "data:x": 'line 1: must be options such as `seed: 1`, not "data:x"',
@@ -156,11 +162,11 @@ data:
   valid: {source: {path: a, sha256: ABC}, target: ''}
   test:
     a b: {source: a, target: b}
-    source: {target: b, trget: c}
+    source: {target: b, trget: c, '[key]': d}
 """: [
         "line 2: data.source: must be text, not 3; put it in quotes",
         "line 3: data.target: must be text, not true; put it in quotes",
-        "line 5: data.train.0: must be options {source, target}, not 1",
+        "line 5: data.train.0: must be a path, or options {source, target, path, ...}, not 1",
         "line 6: data.train.1.source.path: must be text, not 3; put it in quotes",
         "line 6: data.train.1.source.url: is not an option; did you mean data.train.1.source.urls?",
         "line 7: data.train.1.target: must be a path, or options {path, urls, sha256, member}, "
@@ -168,12 +174,129 @@ data:
         'line 8: data.valid.source.sha256: must be 64 hexadecimal digits in lower case, not "ABC"',
         "line 8: data.valid.target.path: must not be empty",
         f'line 10: data.test.a b: {NAME}, not "a b"',
-        "line 11: data.test.source.source: is required: "
-        "what the model reads: a path, or {path, urls, sha256, member}",
+        "line 11: data.test.source.[key]: is not an option",
         "line 11: data.test.source.trget: is not an option; did you mean data.test.source.target?",
     ],
     "data: {train: [{source: a, target: b}], valid: {source: a, target: b}, test: [a]}": "line 1: "
     'data.test: must be entries by name such as {name: ...}, not ["a"]',
+}
+
+HASH = "a" * 64
+RULE_NAMES = (
+    "empty, length, ratio, identical, duplicates, letters, script, numbers, brackets, markup, "
+    "control or language"
+)
+ONE_SIDE = "has one side in a file; put {lang} into path"
+BOTH_SIDES = "has both sides in one file; "
+HASHES = "sha256: needs a hash for each file: two if path has {lang}, else one"
+
+# What is wrong with a corpus: what it says, and what is said of it.
+CORPORA: dict[str, str | list[str]] = {
+    "{}": "source: is required, with target beside it, or path instead of both",
+    "{target: a}": "source: is required beside target",
+    "{source: a}": "target: is required beside source",
+    "{source: a, path: b}": "path: is one file for both sides; "
+    "it cannot stand beside source and target",
+    "{source: a, target: b, path: c}": "path: is one file for both sides; "
+    "it cannot stand beside source and target",
+    f"{{source: a, target: b, urls: [c], member: d, sha256: {HASH}}}": [
+        "member: belongs to path; write source: {path, member}, target too",
+        "sha256: belongs to path; write source: {path, sha256}, target too",
+        "urls: belongs to path; write source: {path, urls}, target too",
+    ],
+    "{path: a, format: text}": f"format: text {ONE_SIDE}",
+    "{path: a, format: sgm}": f"format: sgm {ONE_SIDE}",
+    "{path: 'a.{lang}', format: tsv}": f"format: tsv {BOTH_SIDES}leave {{lang}} out",
+    "{path: a, member: 'b.{lang}', format: tmx}": f"format: tmx {BOTH_SIDES}leave {{lang}} out",
+    "{source: a, target: b, format: jsonl}": f"format: jsonl {BOTH_SIDES}name it by path",
+    "{path: a, format: jsnl}": "format: must be text, sgm, tsv, jsonl, tmx, xliff or po, "
+    'not "jsnl"; did you mean jsonl?',
+    f"{{path: 'a.{{lang}}', sha256: {HASH}}}": HASHES,
+    f"{{path: a, sha256: [{HASH}, {HASH}]}}": HASHES,
+    f"{{path: a, member: 'b.{{lang}}', sha256: [{HASH}, {HASH}]}}": HASHES,
+    f"{{path: a, sha256: [{HASH}, {HASH}, {HASH}]}}": "sha256: "
+    "must be a list of 2 or fewer, not of 3",
+    "{path: a, sha256: [ABC]}": 'sha256.0: must be 64 hexadecimal digits in lower case, not "ABC"',
+    "{path: a, fields: [1]}": "fields: must be a list of 2 or more, not of 1",
+    "{path: a, fields: [1, 2, 3]}": "fields: must be a list of 2 or fewer, not of 3",
+    "{path: a, fields: [1, true]}": "fields.1: must be text, not true; put it in quotes",
+    "{path: a, format: po, fields: [1, 2]}": "fields: "
+    "is for tsv and jsonl, which have both sides in one file",
+    "{source: a, target: b, fields: [1, 2]}": "fields: "
+    "is for tsv and jsonl, which have both sides in one file",
+    "{path: a, languages: [de]}": "languages: must be a list of 2 or more, not of 1",
+    "{path: a, on_error: ignore}": 'on_error: must be stop or skip, not "ignore"',
+    "{path: a, tag: bt}": 'tag: must be a word in angle brackets such as <bt>, not "bt"',
+    "{path: a, tag: <b t>}": 'tag: must be a word in angle brackets such as <bt>, not "<b t>"',
+    "{path: a, tag: </s>}": "tag: </s> is a piece that has another meaning; take another word",
+    "{path: a, tag: <0x0A>}": "tag: <0x0A> is a piece that has another meaning; take another word",
+    "{path: a, weight: -1}": "weight: must be 0 or more, not -1",
+    "{path: a, parts: [b]}": "parts: stand instead of source, target and path, not beside them",
+    "{parts: []}": "parts: must be a list of 1 or more, not of 0",
+    "{parts: [a, {source: b}]}": "parts.1.target: is required beside source",
+    "{parts: [a], on_error: skip, fields: [1, 2]}": [
+        "fields: belongs into each of parts, not beside them",
+        "on_error: belongs into each of parts, not beside them",
+    ],
+    "{parts: [{path: a, tag: <bt>}]}": "parts.0.tag: is not an option; "
+    "did you mean data.train.0.parts.0.target?",
+    "{path: a, filters: empty}": 'filters: must be a list such as [a, b], not "empty"',
+    "{path: a, filters: [ratoi]}": f'filters.0.rule: must be {RULE_NAMES}, not "ratoi"; '
+    "did you mean ratio?",
+}
+
+# What is wrong with a rule among data.filters.
+WRONG_RULES: dict[str, str] = {
+    "ratoi": f'0.rule: must be {RULE_NAMES}, not "ratoi"; did you mean ratio?',
+    "{rule: }": f"0.rule: must be {RULE_NAMES}, not empty",
+    "{max: 3}": "0.rule: is required: add "
+    + "rule: "
+    + RULE_NAMES.replace(", ", ", rule: ").replace(" or ", " or rule: "),
+    "3": "0: must be options such as {rule: empty}, not 3",
+    "{rule: length, mx: 3}": "0.mx: is not an option; did you mean data.filters.0.max?",
+    "{rule: length, min: 9, max: 3}": "0.min: 9 is more than max: 3",
+    "{rule: length, min: 0}": "0.min: must be 1 or more, not 0",
+    "{rule: length, unit: pieces}": '0.unit: must be words or characters, not "pieces"',
+    "{rule: ratio, min: 3}": "0.min: is an option of rule: length, not ratio",
+    "{rule: ratio, max: 0.5}": "0.max: must be 1 or more, not 0.5",
+    "{rule: ratio, max: .inf}": "0.max: must be a finite number, not Infinity",
+    "{rule: identical, of: pair}": "0.of: is an option of rule: duplicates, not identical",
+    "{rule: duplicates, of: both}": '0.of: must be pair, source or target, not "both"',
+    "{rule: letters, min: 2}": "0.min: must be 1 or less, not 2",
+    "{rule: script, source: []}": "0.source: must be a list of 1 or more, not of 0",
+    "{rule: script, target: Latin}": '0.target: must be a list such as [a, b], not "Latin"',
+    "{rule: language, languages: [de]}": "0.languages: must be a list of 2 or more, not of 1",
+    "{rule: language, min_characters: 0}": "0.min_characters: must be 1 or more, not 0",
+}
+
+# What is wrong with the corpora together: the lines below data:, and what is said of them.
+ALL_WEIGHTS = "some corpora have a weight and some none; give all of them one, or none"
+UNKNOWN_TAG = "tag: is the tag of no corpus in data.train, so no model knows it"
+STDIN_AGAIN = "is read again and again; standard input (-) is for data.train"
+TOGETHER: dict[str, str | list[str]] = {
+    "train: [{path: a, weight: 1}, b]\nvalid: b": f"line 2: data.train: {ALL_WEIGHTS}",
+    "train: [{path: a, weight: 0}]\nvalid: b": "line 2: data.train: "
+    "all weights are 0; give a corpus to learn from more",
+    "train: [{path: a, weight: 1}]\nvalid: b\ntemperature: 5": "line 4: data.temperature: "
+    "weights say how corpora share training; leave one of them out",
+    "train: [a]\nvalid: b\ntemperature: 0.5": "line 4: data.temperature: "
+    "must be 1 or more, not 0.5",
+    "train: ['-', {parts: [a, '-']}]\nvalid: b": "line 2: data.train: "
+    "standard input (-) can be read only once",
+    "train: [a]\nvalid: '-'\ntest: {one: {parts: [b, '-']}}": [
+        f"line 3: data.valid: {STDIN_AGAIN}",
+        f"line 4: data.test.one: {STDIN_AGAIN}",
+    ],
+    "train: [a, {path: b, tag: <bt>}]\nvalid: {path: b, tag: <2de>}\n"
+    "test: {one: {path: b, tag: <bt>}, two: {path: b, tag: <2fr>}, three: b}": [
+        f"line 3: data.valid.{UNKNOWN_TAG}",
+        f"line 4: data.test.two.{UNKNOWN_TAG}",
+    ],
+    "train: a\nvalid: b": 'line 2: data.train: must be a list such as [a, b], not "a"',
+    "train: [a]\nvalid: b\nnormalize: [nfd]": "line 4: data.normalize.0: "
+    'must be nfc, nfkc, whitespace or punctuation, not "nfd"',
+    "train: [a]\nvalid: b\nmax_unpacked: 0": "line 4: data.max_unpacked: "
+    "must be more than 0, not 0",
 }
 
 # What keeps a text from being YAML, or from being plain data.
@@ -233,8 +356,7 @@ OVERRIDES: dict[str, str | list[str]] = {
         '--set seed: must be a whole number, not {"a": 1}',
     ],
     "model.heads=8": "--set model.kind: is required: add kind: transformer or kind: lstm",
-    "data.train.1.source=c": "--set data.train.1.target: is required: "
-    "what the model writes: a path, or {path, urls, sha256, member}",
+    "data.train.1.source=c": "--set data.train.1.target: is required beside source",
     "data.train.2.source=c": "--set data.train.2.source: cannot be set, "
     'because [{"source": "a", "target": "b"}] has no 2',
     "data.valid.source.member=c": "--set data.valid.source.member: cannot be set, "
@@ -244,10 +366,14 @@ OVERRIDES: dict[str, str | list[str]] = {
 
 OPTIONS = """
     data decoding device evaluation model name seed tokenizer training
-    data.max_length data.prepared data.source data.target data.test data.train data.valid
-    data.valid.source data.valid.source.member data.valid.source.path data.valid.source.sha256
-    data.valid.source.urls data.valid.target data.valid.target.member data.valid.target.path
-    data.valid.target.sha256 data.valid.target.urls
+    data.filters data.max_length data.max_unpacked data.normalize data.prepared data.source
+    data.target data.temperature data.test data.train data.valid
+    data.valid.fields data.valid.filters data.valid.format data.valid.languages data.valid.member
+    data.valid.on_error data.valid.parts data.valid.path data.valid.sha256 data.valid.source
+    data.valid.source.member data.valid.source.path data.valid.source.sha256
+    data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
+    data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls
+    data.valid.weight
     decoding.batch_tokens decoding.beam decoding.length_penalty decoding.max_length_ratio
     evaluation.metrics
     model.activation_dropout model.attention model.attention_dropout model.bidirectional
@@ -261,7 +387,8 @@ OPTIONS = """
     training.keep_last training.label_smoothing training.learning_rate training.log_every
     training.max_epochs training.max_minutes training.max_updates training.metrics
     training.optimizer training.patience training.samples training.schedule
-    training.validate_every training.warmup training.weight_decay
+    training.subword_alpha training.subword_sampling training.validate_every
+    training.warmup training.weight_decay
 """
 
 
@@ -272,6 +399,33 @@ def lines(expected: str | list[str]) -> list[str]:
 @pytest.mark.parametrize(("text", "expected"), VALUES.items())
 def test_wrong_options_are_explained_exactly(text, expected):
     assert complaint(DATA + text) == lines(expected)
+
+
+def train_on(corpus: str) -> str:
+    """A config with one training corpus, which stands in line 3."""
+    return f"data:\n  train:\n  - {corpus}\n  valid: b\n"
+
+
+def filtered_by(rules: str) -> str:
+    """A config with some filters, in line 2."""
+    return f"data:\n  filters: [{rules}]\n  train: [a]\n  valid: b\n"
+
+
+@pytest.mark.parametrize(("corpus", "expected"), CORPORA.items())
+def test_wrong_corpora_are_explained_exactly(corpus, expected):
+    place = "line 3: data.train.0."
+    assert complaint(train_on(corpus)) == [f"{place}{line}" for line in lines(expected)]
+
+
+@pytest.mark.parametrize(("rule", "expected"), WRONG_RULES.items())
+def test_wrong_rules_are_explained_exactly(rule, expected):
+    assert complaint(filtered_by(rule)) == [f"line 2: data.filters.{expected}"]
+
+
+@pytest.mark.parametrize(("text", "expected"), TOGETHER.items())
+def test_corpora_that_do_not_fit_each_other_are_explained_exactly(text, expected):
+    below = "\n".join(f"  {line}" for line in text.split("\n"))
+    assert complaint(f"data:\n{below}\n") == lines(expected)
 
 
 @pytest.mark.parametrize(("text", "expected"), FILES.items())
@@ -342,6 +496,47 @@ def test_the_option_decides_what_plain_text_means():
     assert (config.training.clip_norm, config.training.weight_decay) == (0.0, 0.5)
     assert config.training.patience is None
     assert (config.decoding.beam, config.decoding.batch_tokens) == (16, 8)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_is_the_same_by_its_name_alone_and_with_its_defaults(rule):
+    defaults = {name: option for name, option in RULES[rule](rule=rule) if option is not None}
+    forms = [rule, f"{{rule: {rule}}}", f"rule: {rule}", json.dumps(defaults)]
+    alone, *others = (read(filtered_by(form)).data.filters for form in forms)
+    assert [one.rule for one in alone] == [rule]
+    assert others == [alone] * 3
+    assert read(filtered_by(f"empty, {rule}")).data.filters[1:] == alone
+    corpus = read(train_on(f"{{path: a, filters: [{rule}]}}")).data.train[0]
+    assert corpus.filters == alone
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    {
+        "a": "{path: a}",
+        "{source: a, target: b}": "{source: {path: a}, target: {path: b}}",
+        f"{{path: a, sha256: {HASH}}}": f"{{path: a, sha256: [{HASH}]}}",
+        "{path: a, fields: [1, 2]}": "{path: a, fields: ['1', '2']}",
+        "{parts: [a, b]}": "{parts: [{path: a}, {path: b}]}",
+        "{path: a}": "{path: a, on_error: stop, urls: [], format: null, filters: null}",
+    }.items(),
+)
+def test_a_short_form_is_the_same_as_the_long_one(short, long):
+    one, other = read(train_on(short)), read(train_on(long))
+    assert one == other
+    assert dump(one) == dump(other)
+    assert differences(one, other) == []
+
+
+def test_a_corpus_without_filters_of_its_own_is_not_one_with_none():
+    config = read(train_on("{path: a, filters: []}"))
+    assert config.data.train[0].filters == []
+    assert read(dump(config)) == config != read(train_on("a"))
+
+
+@pytest.mark.parametrize("tag", ["<bt>", "<2de>", "<a,b>", "<ü>", "<S>", "<pads>", "<0xAAA>"])
+def test_any_other_word_in_angle_brackets_is_a_tag(tag):
+    assert read(train_on(f"{{path: a, tag: {json.dumps(tag)}}}")).data.train[0].tag == tag
 
 
 def test_an_alias_stands_for_what_it_names():
@@ -417,7 +612,88 @@ LIKELY = {
     "warmup": st.just(0),
     "vocab_size": st.integers(300, 10**20),
     "metrics": st.lists(st.sampled_from(["ppl", "bleu"]), min_size=1, unique=True),
+    "subword_sampling": st.just("none"),
 }
+
+TEXTS_OF_FILES = st.text(min_size=1) | st.sampled_from(["a", "b.gz", "c/*.de", "no", "1e3", "~"])
+HASHES_OF_FILES = st.from_regex("[0-9a-f]{64}", fullmatch=True)
+TWO_TEXTS = st.tuples(TEXTS_OF_FILES, TEXTS_OF_FILES).map(list)
+FILE = TEXTS_OF_FILES | st.fixed_dictionaries(
+    {"path": TEXTS_OF_FILES},
+    optional={
+        "urls": st.lists(TEXTS_OF_FILES, max_size=2),
+        "sha256": st.none() | HASHES_OF_FILES,
+        "member": st.none() | TEXTS_OF_FILES,
+    },
+)
+NO_PATTERN = TEXTS_OF_FILES.filter(lambda path: "{lang}" not in path and path != "-")
+PATTERN = st.tuples(st.text(), st.text()).map("{lang}".join)
+EVERY_SOURCE = {"languages": st.none() | TWO_TEXTS, "on_error": st.sampled_from(["stop", "skip"])}
+FETCHED = {**EVERY_SOURCE, "urls": st.lists(TEXTS_OF_FILES, max_size=2)}
+SOURCES = [
+    NO_PATTERN,
+    st.fixed_dictionaries(
+        {"source": FILE, "target": FILE},
+        optional={**EVERY_SOURCE, "format": st.sampled_from([None, "text", "sgm"])},
+    ),
+    st.fixed_dictionaries(
+        {"path": NO_PATTERN},
+        optional={
+            **FETCHED,
+            "member": st.none() | NO_PATTERN,
+            "sha256": HASHES_OF_FILES | st.lists(HASHES_OF_FILES, max_size=1),
+            "format": st.sampled_from([None, "tsv", "jsonl"]),
+            "fields": st.none() | st.tuples(st.integers(1) | TEXTS_OF_FILES, TEXTS_OF_FILES),
+        },
+    ),
+    st.fixed_dictionaries(
+        {"path": PATTERN},
+        optional={
+            **FETCHED,
+            "member": st.none() | PATTERN,
+            "sha256": st.just([]) | st.lists(HASHES_OF_FILES, min_size=2, max_size=2),
+            "format": st.sampled_from([None, "text", "sgm"]),
+        },
+    ),
+    st.fixed_dictionaries({"path": st.sampled_from(["sacrebleu:wmt14/full", "huggingface:a/b"])}),
+]
+SOURCE = st.one_of(SOURCES)
+MORE = {
+    "weight": st.floats(0.1, 9),
+    "tag": st.none() | st.sampled_from(["<bt>", "<2de>", "<ü>"]),
+    "filters": st.none() | st.lists(st.sampled_from(sorted(RULES)), max_size=3),
+}
+
+
+@st.composite
+def corpora(draw: st.DrawFn, *more: str) -> Any:
+    """A corpus of any kind, with some more options."""
+    parts = st.lists(SOURCE, min_size=1, max_size=3)
+    corpus = draw(SOURCE | st.fixed_dictionaries({"parts": parts}))
+    if isinstance(corpus, str) and (draw(st.booleans()) or more):
+        corpus = {"path": corpus}
+    return {**corpus, **{name: draw(MORE[name]) for name in more}} if more else corpus
+
+
+@st.composite
+def data_sections(draw: st.DrawFn, options: st.SearchStrategy[dict[str, Any]]) -> dict[str, Any]:
+    """Any data whose corpora fit each other."""
+    data = draw(options)
+    weights = draw(st.booleans())
+    more = [*["weight"] * weights, *draw(st.sampled_from([[], ["tag"], ["tag", "filters"]]))]
+    data["train"] = draw(st.lists(corpora(*more), min_size=1, max_size=3))
+    tags = [corpus.get("tag") for corpus in data["train"] if isinstance(corpus, dict)]
+    data["valid"] = draw(corpora())
+    if isinstance(data["valid"], dict) and tags:
+        data["valid"]["tag"] = draw(st.sampled_from(tags))
+    if "test" in data:
+        data["test"] = {name: draw(corpora()) for name in data["test"]}
+    if weights:
+        data.pop("temperature", None)
+    return data
+
+
+NAMES = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 def values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -459,6 +735,11 @@ def values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStra
         name: LIKELY[name] if name in LIKELY else values(option, definitions)
         for name, option in schema["properties"].items()
     }
+    if schema["title"] == "Data":
+        names = values({"type": "string", "pattern": NAMES}, definitions)
+        options |= {"test": st.lists(names, max_size=2, unique=True)}
+        del options["train"], options["valid"]
+        return data_sections(st.fixed_dictionaries({}, optional=options))
     required = {name: options.pop(name) for name in schema.get("required", [])}
     if "kind" in options:
         required["kind"] = options.pop("kind")
@@ -556,7 +837,8 @@ def test_the_options_grow_by_decision_only():
 def test_every_option_is_described():
     page = documentation.page()
     assert all(f"| `{option}`" in page for option in OPTIONS.split() if ".target." not in option)
-    assert "|  |" not in page
+    assert all(f"\n| `{rule}` |" in page for rule in RULES)
+    assert "|  |\n" not in page
 
 
 def test_the_page_of_options_is_what_the_options_say():

@@ -1,90 +1,49 @@
-"""Laws of `seq2seq prepare`: it makes what the text and the options say, once, whatever happens."""
+"""Laws of `seq2seq prepare`: it makes what the text and the options say, once.
+
+That it does so whatever happens stands in test_recovery.py.
+"""
 
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
-import signal
-import subprocess
 import sys
-from itertools import count
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from toy import (
+    ENGLISH,
+    FOLDER,
+    GERMAN,
+    SETS,
+    content,
+    corpus,  # noqa: F401 (a fixture)
+    from_scratch,
+    manifest,
+    pair,
+    segments,
+    sentences,
+    stores,
+    toy_config,
+    write_lines,
+)
 
 import seq2seq.prepare as preparation
-from seq2seq.config import Config
+from seq2seq.data import prepared as on_record
 from seq2seq.data.store import Store
 from seq2seq.errors import UserError
 from seq2seq.files import lock
 from seq2seq.prepare import prepare
 
-FOLDER = Path("data", "prepared", "toy")
-SETS = ["train", "valid", "test.one"]
 ALL = {"tokenizer", *SETS}
 
-# Eight words a side, so that every sentence of a few words is unlike its neighbours.
-ENGLISH = ["sea", "tree", "stone", "rain", "bird", "house", "road", "night"]
-GERMAN = ["meer", "baum", "stein", "regen", "vogel", "haus", "weg", "nacht"]
-
-
-def _sentences(words: list[str], count: int, shift: int = 0) -> list[str]:
-    return [
-        " ".join(words[(number * step + shift) % 8] for step in range(1, 2 + number % 5))
-        for number in range(count)
-    ]
-
-
-def _write(path: str, lines: list[str]) -> None:
-    Path(path).write_bytes("".join(f"{line}\n" for line in lines).encode())
-
-
-@pytest.fixture(autouse=True)
-def corpus(tmp_path, monkeypatch):
-    """Forty training pairs, six to validate on and five to test on, in the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # slow, and the matter of test_files
-    for name, size in {"train": 40, "valid": 6, "test": 5}.items():
-        _write(f"{name}.en", _sentences(ENGLISH, size, len(name)))
-        _write(f"{name}.de", _sentences(GERMAN, size, len(name)))
-
-
-def _pair(name: str) -> dict[str, str]:
-    return {"source": f"{name}.en", "target": f"{name}.de"}
-
-
-def _config(**changes: Any) -> Config:
-    """The toy config; a change such as data__max_length=5 sets an option of a section."""
-    options: dict[str, Any] = {
-        "name": "toy",
-        "data": {
-            "train": [_pair("train")],
-            "valid": _pair("valid"),
-            "test": {"one": _pair("test")},
-        },
-        "tokenizer": {"kind": "bpe", "vocab_size": 45, "byte_fallback": False},
-        "model": {"kind": "transformer", "share_embeddings": "none"},
-    }
-    for name, value in changes.items():
-        section, _, option = name.rpartition("__")
-        (options.setdefault(section, {}) if section else options)[option] = value
-    return Config.model_validate(options)
-
-
-def _manifest() -> dict[str, Any]:
-    return json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
-
-
-def _content(folder: Path = FOLDER) -> dict[str, bytes]:
-    """All that was prepared, without the times of the inputs that a manifest remembers."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
-    content = {str(path.relative_to(folder)): path.read_bytes() for path in files}
-    parts = json.loads(content["manifest.json"])["parts"]
-    return {**content, "manifest.json": json.dumps(parts, sort_keys=True).encode()}
+pytestmark = pytest.mark.usefixtures("corpus")
 
 
 def _marks() -> dict[str, set[tuple[str, int, int]]]:
@@ -97,24 +56,18 @@ def _marks() -> dict[str, set[tuple[str, int, int]]]:
     }
 
 
-def _from_scratch(config: Config) -> dict[str, bytes]:
-    """What a first preparation makes."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    prepare(config)
-    return _content()
-
-
-def _segments(side: Any) -> list[list[int]]:
-    return [
-        side.ids[start:end].tolist()
-        for start, end in zip(side.offsets[:-1], side.offsets[1:], strict=True)
-    ]
-
-
-def _complaint(config: Config) -> str:
+def _complaint(config: Any) -> str:
     with pytest.raises(UserError) as raised:
         prepare(config)
     return str(raised.value)
+
+
+def _decoded(prepared: preparation.Prepared, store: Store) -> list[list[str]]:
+    """The text of both sides of a store."""
+    return [
+        tokenizer.decode(segments(side))
+        for side, tokenizer in zip(store, prepared.tokenizers, strict=True)
+    ]
 
 
 # What is made
@@ -122,40 +75,191 @@ def _complaint(config: Config) -> str:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_store_holds_the_ids_of_the_text(shared):
-    config = _config(tokenizer__shared=shared, tokenizer__vocab_size=35)
-    prepared = prepare(config)
-    for name, stem in {"train": "train", "valid": "valid", "test.one": "test"}.items():
+    prepared = prepare(toy_config(tokenizer__shared=shared, tokenizer__vocab_size=35))
+    for name in SETS:
         store = Store.open(FOLDER / name)
-        for side, tokenizer, ending in zip(store, prepared.tokenizers, ("en", "de"), strict=True):
-            lines = Path(f"{stem}.{ending}").read_text().split("\n")[:-1]
-            assert _segments(side) == tokenizer.encode(lines)
-            assert tokenizer.decode(_segments(side)) == lines
-    assert [_segments(side) for side in prepared.train] == [
-        _segments(side) for side in Store.open(FOLDER / "train")
+        text = [Path(f"{name}.{end}").read_text().split("\n")[:-1] for end in ("en", "de")]
+        assert _decoded(prepared, store) == text
+        for side, tokenizer, lines in zip(store, prepared.tokenizers, text, strict=True):
+            assert segments(side) == tokenizer.encode(lines)
+    for name, store in zip(SETS, (prepared.train, prepared.valid), strict=True):
+        opened = Store.open(FOLDER / name)
+        assert [*map(segments, store)] == [*map(segments, opened)]
+
+
+def test_several_corpora_are_one_training_set_in_order():
+    write_lines("more.en", ["one bird", "two birds"])
+    write_lines("more.de", ["ein vogel", "zwei vögel"])
+    parts = {"parts": [pair("more"), pair("train")]}
+    together = prepare(toy_config(data__train=[pair("train"), pair("more"), parts]))
+    decoded, _ = _decoded(together, together.train)
+    train, more = sentences(ENGLISH, 40, 5), ["one bird", "two birds"]
+    assert decoded == [*train, *more, *more, *train]
+    assert together.corpora == [40, 2, 42]
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_any_number_of_workers_and_any_size_of_shards_make_the_same(kind, monkeypatch):
+    """A sample of the text is taken for the tokenizer, so that its order counts."""
+    write_lines("more.en", [*sentences(ENGLISH, 30, 2), "", *ENGLISH])
+    write_lines("more.de", [*sentences(GERMAN, 30, 2), "x", *GERMAN])
+    duplicates = [{"rule": "length", "max": 4}, "duplicates", "empty"]
+    config = toy_config(
+        tokenizer__kind=kind,
+        tokenizer__vocab_size=40,
+        tokenizer__training_sentences=50,
+        data__train=[pair("train"), pair("more", tag="<x>"), pair("more", filters=["empty"])],
+        data__filters=duplicates,
+    )
+    whole = from_scratch(config)
+    monkeypatch.setattr(preparation, "SMALL", 0)
+    for workers, rows in ((1, 7), (1, 1), *([(2, 9)] if kind == "unigram" else [])):
+        monkeypatch.setattr(preparation, "ROWS", rows)
+        assert from_scratch(config, workers=workers) == whole
+
+
+def test_the_manifest_says_what_there_is():
+    tokenizers = prepare(toy_config()).tokenizers
+    saved = manifest()
+    assert saved["parts"].keys() == ALL
+    assert saved["parts"]["tokenizer"]["pieces"] == {"source": 45, "target": 45}
+    for name, size in {"train": 40, "valid": 6}.items():
+        part = saved["parts"][name]
+        assert part["pairs"] == size
+        for side, ending in (("source", "en"), ("target", "de")):
+            lines = Path(f"{name}.{ending}").read_text().split("\n")[:-1]
+            ids = tokenizers.source.encode(lines)
+            assert part[f"{side}_pieces"] == sum(map(len, ids))
+        text = [f"{name}.en and {name}.de"]
+        assert part["corpora"] == [{"text": text, "rows": size, "pairs": size, "dropped": []}]
+    for path, entry in saved["files"].items():
+        data = Path(path).read_bytes()
+        assert entry["bytes"] == len(data)
+        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+    assert saved["files"].keys() == {
+        f"{s}.{e}" for s in ("train", "valid", "test") for e in ("en", "de")
+    }
+
+
+def test_what_is_dropped_is_counted_and_shown(capsys):
+    english, german = sentences(ENGLISH, 40), sentences(GERMAN, 40)
+    long = " ".join(ENGLISH * 3)
+    english[3] = ""
+    german[5] = " \t "  # empty, once it is normalized
+    english[7] = german[7] = ""
+    english[9] = "\x1b[2J"
+    english[11] = german[13] = long
+    write_lines("train.en", english)
+    write_lines("train.de", german)
+    config = toy_config(tokenizer__kind="word", data__max_length=20, data__filters=["control"])
+    prepared = prepare(config)
+    kept = [number for number in range(40) if number not in (3, 5, 7, 9, 11, 13)]
+    text = [[side[number] for number in kept] for side in (english, german)]
+    assert _decoded(prepared, prepared.train) == text
+    (facts,) = manifest()["parts"]["train"]["corpora"]
+    assert facts["rows"] == 40 == facts["pairs"] + sum(one["pairs"] for one in facts["dropped"])
+    dropped = [
+        ("control", [(r"\x1b[2J", german[9])]),
+        ("having no pieces", [("", german[3]), (english[5], r" \t "), ("", "")]),
+        ("max_length (20 pieces)", [(long, german[11]), (english[13], long)]),
     ]
-    assert len(prepared.valid) == 6
+    words = [sum(len(line.split()) for line in side) for side in text]
+    lines = [f"train: 34 pairs, {words[0]} and {words[1]} pieces"]
+    lines.append("  train.en and train.de: 34 of 40 pairs left")
+    for rule, pairs in dropped:
+        lines.append(f"    {len(pairs)} dropped by {rule}, such as")
+        lines += [f"      {source} ||| {target}" for source, target in pairs]
+    assert capsys.readouterr().err.split("\n")[1 : 1 + len(lines)] == lines
+    assert [(one["rule"], one["pairs"], one["examples"]) for one in facts["dropped"]] == [
+        (rule, len(pairs), [" ||| ".join(pair) for pair in pairs]) for rule, pairs in dropped
+    ]
 
 
-def test_several_corpora_are_one_training_set():
-    _write("more.en", ["one bird", "two birds"])
-    _write("more.de", ["ein vogel", "zwei vögel"])
-    together = prepare(_config(data__train=[_pair("train"), _pair("more")]))
-    decoded = together.tokenizers.source.decode(_segments(together.train.source))
-    assert decoded == [*_sentences(ENGLISH, 40, 5), "one bird", "two birds"]
+def test_a_corpus_has_the_rules_it_names_and_else_those_of_all():
+    long = {"rule": "length", "max": 2}
+    corpora = [pair("train"), pair("train", filters=[]), pair("train", filters=["identical"])]
+    prepared = prepare(toy_config(data__train=corpora, data__filters=[long]))
+    short = sum(len(line.split()) <= 2 for line in sentences(ENGLISH, 40, 5))
+    assert prepared.corpora == [short, 40, 40]
+
+
+def test_pairs_to_validate_on_stay_whole_in_number():
+    lines = ["", "sea", " ".join(ENGLISH), "tree"]
+    write_lines("valid.en", lines)
+    write_lines("valid.de", ["meer", "", "baum", " ".join(GERMAN)])
+    config = toy_config(tokenizer__kind="word", data__max_length=5, data__filters=["empty"])
+    prepared = prepare(config)
+    assert prepared.valid.source.lengths.tolist() == [0, 1, 5, 1]
+    assert prepared.valid.target.lengths.tolist() == [1, 0, 1, 5]
+    part = manifest()["parts"]["valid"]
+    assert (part["pairs"], part["cut"], part["corpora"][0]["dropped"]) == (4, 2, [])
+    cut = prepared.tokenizers.source.decode(segments(prepared.valid.source))
+    assert cut == ["", "sea", " ".join(ENGLISH[:5]), "tree"]
+
+
+def test_what_is_learned_from_may_be_judged_by_too():
+    """Over-long pairs are not learned from, but judged by all the same."""
+    prepared = prepare(toy_config(data__valid=pair("train"), data__max_length=9))
+    assert len(prepared.train) < len(prepared.valid) == 40
+
+
+def test_text_is_normalized_before_rules_judge_and_pieces_are_found():
+    spaced = [line.replace(" ", " \u200b \u00a0") + "\t" for line in sentences(ENGLISH, 40, 5)]
+    plain = from_scratch(toy_config(data__normalize=["whitespace"], data__filters=["control"]))
+    write_lines("train.en", spaced)
+    assert stores() == {name: data for name, data in plain.items() if name != "manifest.json"}
+    again = from_scratch(toy_config(data__normalize=["whitespace"], data__filters=["control"]))
+    same = {name for name in plain if plain[name] == again[name]}
+    assert {*plain} - same == {"manifest.json"}
+
+
+def test_however_text_is_packed_the_same_is_made():
+    from_scratch(toy_config())
+    plain = stores()
+    ways = {"train": gzip.compress, "valid": lzma.compress, "test": lambda data: data}
+    for path in Path().glob("*.en"):
+        lines = b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")
+        path.write_bytes(ways[path.stem](lines))
+    from_scratch(toy_config())
+    assert stores() == plain
+
+
+def test_however_text_is_written_the_same_is_made():
+    from_scratch(toy_config())
+    plain = stores()
+    english, german = sentences(ENGLISH, 40, 5), sentences(GERMAN, 40, 5)
+    rows = [*zip(english, german, strict=True)]
+    write_lines("train.tsv", ["x\tde\ten", *(f"0\t{target}\t{source}" for source, target in rows)])
+    objects = [{"a": {"b": [source]}, "c": target} for source, target in rows]
+    write_lines("train.jsonl", [json.dumps(one) for one in objects])
+    for number in range(4):
+        some = slice(number * 10, number * 10 + 10)
+        write_lines(f"part-{number}.en", english[some])
+        write_lines(f"part-{number}.de", german[some])
+    for source in (
+        {"path": "train.tsv", "fields": ["en", "de"]},
+        {"path": "train.jsonl", "fields": ["a.b.0", "c"]},
+        {"path": "train.{lang}", "languages": ["en", "de"]},
+        {"path": "part-*.{lang}", "languages": ["en", "de"]},
+        {"source": "part-*.en", "target": "part-*.de"},
+        {"parts": [pair(f"part-{number}") for number in range(4)]},
+    ):
+        from_scratch(toy_config(data__train=[source]))
+        assert stores() == plain
 
 
 def test_sides_with_a_vocabulary_each_do_not_know_the_others_text():
-    config = _config(tokenizer__shared=False, tokenizer__kind="word")
+    config = toy_config(tokenizer__shared=False, tokenizer__kind="word")
     tokenizers = prepare(config).tokenizers
     for tokenizer, words in zip(tokenizers, (ENGLISH, GERMAN), strict=True):
         pieces = tokenizer.pieces(range(4, len(tokenizer)))
         assert sorted(pieces) == sorted(f"\u2581{word}" for word in words)
-    assert _manifest()["parts"]["tokenizer"]["pieces"] == {"source": 12, "target": 12}
+    assert manifest()["parts"]["tokenizer"]["pieces"] == {"source": 12, "target": 12}
 
 
 def test_changing_between_one_vocabulary_and_two_leaves_no_old_tokenizer():
-    two = _config(tokenizer__shared=False, tokenizer__vocab_size=35)
-    one = _config(tokenizer__vocab_size=35)
+    two = toy_config(tokenizer__shared=False, tokenizer__vocab_size=35)
+    one = toy_config(tokenizer__vocab_size=35)
     names = []
     for config in (one, two, one):
         prepare(config)
@@ -167,101 +271,21 @@ def test_changing_between_one_vocabulary_and_two_leaves_no_old_tokenizer():
     ]
 
 
-def test_the_manifest_says_what_there_is():
-    config = _config()
-    tokenizers = prepare(config).tokenizers
-    manifest = _manifest()
-    assert manifest["parts"].keys() == ALL
-    assert manifest["parts"]["tokenizer"]["pieces"] == {"source": 45, "target": 45}
-    for name, size in {"train": 40, "valid": 6, "test": 5}.items():
-        part = manifest["parts"]["test.one" if name == "test" else name]
-        assert part["pairs"] == size
-        for side, ending in (("source", "en"), ("target", "de")):
-            lines = Path(f"{name}.{ending}").read_text().split("\n")[:-1]
-            ids = tokenizers.source.encode(lines)
-            assert part[f"{side}_pieces"] == sum(map(len, ids))
-    for path, entry in manifest["files"].items():
-        content = Path(path).read_bytes()
-        assert entry["bytes"] == len(content)
-        assert entry["sha256"] == hashlib.sha256(content).hexdigest()
-    assert manifest["files"].keys() == {
-        f"{s}.{e}" for s in ("train", "valid", "test") for e in ("en", "de")
-    }
-
-
-def test_training_pairs_that_teach_nothing_are_dropped_and_counted(capsys):
-    english, german = _sentences(ENGLISH, 40), _sentences(GERMAN, 40)
-    long = " ".join(ENGLISH * 3)
-    english[3] = ""  # an empty source
-    german[5] = " \t "  # an empty target, once it is normalized
-    english[7] = german[7] = ""  # both
-    english[11] = long  # an over-long source
-    german[13] = long  # an over-long target
-    english[17], german[17] = "", long  # empty counts first
-    _write("train.en", english)
-    _write("train.de", german)
-    prepared = prepare(_config(tokenizer__kind="word", data__max_length=20))
-    kept = [number for number in range(40) if number not in (3, 5, 7, 11, 13, 17)]
-    decoded = [
-        tokenizer.decode(_segments(side))
-        for side, tokenizer in zip(prepared.train, prepared.tokenizers, strict=True)
-    ]
-    assert decoded == [[text[number] for number in kept] for text in (english, german)]
-    part = _manifest()["parts"]["train"]
-    facts = {"pairs": 34, "dropped_empty": 4, "dropped_long": 2, "cut": 0}
-    assert {name: part[name] for name in facts} == facts
-    words = [sum(len(text[number].split()) for number in kept) for text in (english, german)]
-    assert capsys.readouterr().err.splitlines()[1] == (
-        f"train: 34 pairs, {words[0]} and {words[1]} pieces, 4 with an empty side dropped, "
-        "2 longer than 20 pieces dropped"
-    )
-
-
-def test_pairs_to_validate_or_test_on_stay_whole_in_number():
-    lines = ["", "sea", " ".join(ENGLISH), "tree"]
-    for name in ("valid", "test"):
-        _write(f"{name}.en", lines)
-        _write(f"{name}.de", ["meer", "", "baum", " ".join(GERMAN)])
-    prepared = prepare(_config(tokenizer__kind="word", data__max_length=5))
-    for name in ("valid", "test.one"):
-        store = Store.open(FOLDER / name)
-        assert store.source.lengths.tolist() == [0, 1, 5, 1]
-        assert store.target.lengths.tolist() == [1, 0, 1, 5]
-        part = _manifest()["parts"][name]
-        assert (part["pairs"], part["cut"], part["dropped_empty"]) == (4, 2, 0)
-    cut = prepared.tokenizers.source.decode(_segments(prepared.valid.source))
-    assert cut == ["", "sea", " ".join(ENGLISH[:5]), "tree"]
-
-
-def test_any_block_size_makes_the_same(monkeypatch):
-    whole = _from_scratch(_config())
-    monkeypatch.setattr(preparation, "BLOCK", 3)
-    assert _from_scratch(_config()) == whole
-
-
-def test_gzip_and_windows_line_ends_change_nothing():
-    plain = {name: data for name, data in _from_scratch(_config()).items() if "npy" in name}
-    for path in Path().glob("*.en"):
-        path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n")))
-    other = _from_scratch(_config())
-    assert {name: data for name, data in other.items() if "npy" in name} == plain
-
-
 def test_the_folder_is_where_the_config_says():
-    prepare(_config())
-    prepare(_config(data__prepared="elsewhere/deep"))
-    assert _content(Path("elsewhere/deep")) == _content()
+    prepare(toy_config())
+    prepare(toy_config(data__prepared="elsewhere/deep"))
+    assert content(Path("elsewhere/deep")) == content()
 
 
 def test_the_key_tells_what_is_learned_and_judged_by_from_other_data_and_nothing_else():
-    keys = [prepare(_config()).key]
-    assert prepare(_config(name="other", training__max_updates=3)).key == keys[0]
-    _write("test.en", _sentences(ENGLISH, 5, 7))
-    assert prepare(_config()).key == keys[0]
+    keys = [prepare(toy_config()).key]
+    assert prepare(toy_config(name="other", training__max_updates=3)).key == keys[0]
+    write_lines("test.en", sentences(ENGLISH, 5, 7))
+    assert prepare(toy_config()).key == keys[0]
     for name, size in (("valid.en", 6), ("train.en", 40)):
-        _write(name, _sentences(ENGLISH, size, 1))
-        keys.append(prepare(_config()).key)
-    keys.append(prepare(_config(data__max_length=7)).key)
+        write_lines(name, sentences(ENGLISH, size, 1))
+        keys.append(prepare(toy_config()).key)
+    keys.append(prepare(toy_config(data__max_length=7)).key)
     assert len(set(keys)) == len(keys)
 
 
@@ -269,177 +293,74 @@ def test_the_key_tells_what_is_learned_and_judged_by_from_other_data_and_nothing
 
 
 def test_a_second_call_does_nothing(capsys):
-    first = prepare(_config())
+    first = prepare(toy_config())
     files = [path for path in FOLDER.rglob("*") if path.is_file() and path.name != ".lock"]
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
     assert len(files) == 2 + 3 * 4
     capsys.readouterr()
-    second = prepare(_config())
+    second = prepare(toy_config())
     assert capsys.readouterr() == ("", "")
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files} == before
     assert second.key == first.key
 
 
 def _rewrite(name: str, size: int, words: list[str]) -> Any:
-    return lambda: _write(name, _sentences(words, size, 7))
+    return lambda: write_lines(name, sentences(words, size, 7))
 
 
 CHANGES = {
     "train source": (_rewrite("train.en", 40, ENGLISH), {}, ALL),
     "train target": (_rewrite("train.de", 40, GERMAN), {}, ALL),
     "valid": (_rewrite("valid.de", 6, GERMAN), {}, {"valid"}),
-    "test": (_rewrite("test.en", 5, ENGLISH), {}, {"test.one"}),
+    "test": (_rewrite("test.en", 5, ENGLISH), {}, set()),
     "max_length": (None, {"data__max_length": 7}, {*SETS}),
     "vocab_size": (None, {"tokenizer__vocab_size": 46}, ALL),
     "kind": (None, {"tokenizer__kind": "char"}, ALL),
     "seed of a sample": (None, {"seed": 2, "tokenizer__training_sentences": 30}, ALL),
     "seed": (None, {"seed": 2}, {"tokenizer"}),
     "time": (lambda: [os.utime(path) for path in Path().glob("*.*")], {}, set()),
-    "model": (None, {"model__dim": 64, "training__batch_tokens": 99, "data__target": "X"}, set()),
-    "more to train on": (None, {"data__train": [_pair("train"), _pair("test")]}, ALL),
-    "other valid": (None, {"data__valid": _pair("test")}, {"valid"}),
+    "model": (None, {"model__dim": 64, "training__batch_tokens": 99}, set()),
+    "language": (None, {"data__target": "de"}, ALL),
+    "normalization": (None, {"data__normalize": ["nfc"]}, ALL),
+    "rules": (None, {"data__filters": ["empty"]}, {"tokenizer", "train"}),
+    "rules of a corpus": (
+        None,
+        {"data__train": [pair("train", filters=["control"])]},
+        {"tokenizer", "train"},
+    ),
+    "a tag": (None, {"data__train": [pair("train", tag="<x>")]}, ALL),
+    "a weight": (None, {"data__train": [pair("train", weight=2)]}, set()),
+    "temperature": (None, {"data__temperature": 5.0}, set()),
+    "more to train on": (None, {"data__train": [pair("train"), pair("test")]}, ALL),
+    "other valid": (None, {"data__valid": pair("test")}, {"valid"}),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_makes_again_exactly_what_depends_on_it(change):
     edit, options, expected = CHANGES[change]
-    prepare(_config())
+    prepare(toy_config())
     before = _marks()
     if edit:
         edit()
-    prepare(_config(**options))
+    prepare(toy_config(**options))
     after = _marks()
     assert {name for name in ALL if before[name] != after[name]} == expected
-    assert _content() == _from_scratch(_config(**options))
-
-
-def test_a_new_test_set_is_added_to_what_there_is():
-    prepare(_config())
-    before = _marks()
-    config = _config(data__test={"one": _pair("test"), "two": _pair("valid")})
-    prepare(config)
-    assert _marks() == before
-    assert len(Store.open(FOLDER / "test.two")) == 6
-    assert _content() == _from_scratch(config)
+    assert content() == from_scratch(toy_config(**options))
 
 
 @pytest.mark.parametrize(
     "victim", ["tokenizer.model", "train/source.ids.npy", "valid", "manifest.json"]
 )
 def test_what_was_removed_or_cut_off_is_made_again(victim):
-    whole = _from_scratch(_config())
+    whole = from_scratch(toy_config())
     path = FOLDER / victim
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.write_bytes(path.read_bytes()[:-1] if path.suffix == ".npy" else b"")
-    prepare(_config())
-    assert _content() == whole
-
-
-def test_a_manifest_of_another_format_counts_for_nothing(monkeypatch):
-    prepare(_config())
-    before = _marks()
-    monkeypatch.setattr(preparation, "FORMAT", preparation.FORMAT + 1)
-    prepare(_config())
-    after = _marks()
-    assert all(before[name] != after[name] for name in ALL)
-
-
-# Interruptions
-
-
-def _interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    """Makes the n-th moment at which a file or a folder takes its place the last one."""
-    moments = count()
-    for name in ("replace", "rename"):
-        real = getattr(os, name)
-
-        def last(*paths, real=real):
-            if next(moments) == call:
-                raise KeyboardInterrupt
-            return real(*paths)
-
-        monkeypatch.setattr(os, name, last)
-
-
-def test_a_preparation_that_was_broken_off_anywhere_ends_the_same(monkeypatch):
-    whole = _from_scratch(_config())
-    for call in count():
-        shutil.rmtree(FOLDER)
-        with monkeypatch.context() as patched:
-            _interrupt_at(patched, call)
-            try:
-                prepare(_config())
-                break
-            except KeyboardInterrupt:
-                pass
-        prepare(_config())
-        assert _content() == whole
-    assert call > 7  # a tokenizer, three stores, and the manifest after each
-
-
-def test_a_change_that_was_broken_off_and_undone_leaves_what_was(monkeypatch):
-    """Sizes cannot tell here: the changed sets have as many pieces as before."""
-    whole = _from_scratch(_config())
-    original = {path: path.read_bytes() for path in Path().glob("*.*")}
-    for call in count():
-        for path, content in original.items():
-            lines = content.splitlines(keepends=True)
-            path.write_bytes(b"".join(lines[::-1]))
-        with monkeypatch.context() as patched:
-            _interrupt_at(patched, call)
-            try:
-                prepare(_config())
-                break
-            except KeyboardInterrupt:
-                pass
-        for path, content in original.items():
-            path.write_bytes(content)
-        prepare(_config())
-        assert _content() == whole
-    assert call > 7
-
-
-KILLED = """
-import os, signal, sys
-import seq2seq.prepare as preparation
-from seq2seq.config import load
-
-moments = int(sys.argv[1])
-real = os.rename
-
-def last(*paths):
-    global moments
-    moments -= 1
-    if moments < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(*paths)
-
-os.rename = last
-preparation.prepare(load("config.yaml"))
-"""
-
-
-@pytest.mark.skipif(os.name != "posix", reason="kills with a POSIX signal")
-@pytest.mark.parametrize("renames", [0, 3])
-def test_a_killed_preparation_ends_the_same_on_the_next_call(renames):
-    config = _config(data__max_length=9)
-    whole = _from_scratch(config)
-    _from_scratch(_config())  # so that folders are replaced: two renames each
-    Path("config.yaml").write_text(config.model_dump_json())
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(renames)])
-    assert killed.returncode == -signal.SIGKILL
-    prepare(config)
-    assert _content() == whole
-
-
-def test_a_folder_that_is_being_prepared_is_left_alone():
-    with lock(FOLDER / ".lock", "busy"):
-        assert _complaint(_config()) == (
-            f"{FOLDER} is being prepared by another process; wait until it is done"
-        )
+    prepare(toy_config())
+    assert content() == whole
 
 
 # Bad input
@@ -454,7 +375,7 @@ FAULTS = {
     "missing": (lambda: Path("test.de").unlink(), {}, "test.de is missing; put it there"),
     "other file": (None, {"data__test": {"one": WRONG_HASH}}, "test.en is not the file that"),
     "misaligned": (
-        lambda: _write("test.en", ["a"] * 6),
+        lambda: write_lines("test.en", ["a"] * 6),
         {},
         "test.en has 6 lines but test.de 5; they seem to part at line",
     ),
@@ -465,12 +386,17 @@ FAULTS = {
     ),
     "damaged": (lambda: _cut_gzip("test.en"), {}, "test.en is cut off or damaged"),
     "empty": (
-        lambda: [_write(f"test.{end}", []) for end in ("en", "de")],
+        lambda: [write_lines(f"test.{end}", []) for end in ("en", "de")],
         {},
         "test.en and test.de are empty",
     ),
+    "valid": (
+        lambda: write_lines("valid.de", ["a"] * 7),
+        {},
+        "valid.de has 7 lines but valid.en 6; they seem to part at line",
+    ),
     "misaligned training": (
-        lambda: _write("train.en", ["a"] * 41),
+        lambda: write_lines("train.en", ["a"] * 41),
         {},
         "train.en has 41 lines but train.de 40; they seem to part at line",
     ),
@@ -487,34 +413,88 @@ def test_input_errors_come_before_any_long_work(fault, monkeypatch, capsys):
         raise AssertionError("began to train a tokenizer")
 
     monkeypatch.setattr(preparation, "train_tokenizer", never)
-    assert _complaint(_config(**options)).startswith(message)
+    assert _complaint(toy_config(**options)).startswith(message)
     assert capsys.readouterr() == ("", "")
 
 
 def test_all_that_is_missing_is_named_at_once_and_each_file_once():
     for path in ("train.en", "test.de"):
         Path(path).unlink()
-    config = _config(data__valid={"source": "valid.en", "target": "test.de"})
+    config = toy_config(data__valid={"source": "valid.en", "target": "test.de"})
     remedy = "is missing; put it there, or name another file in the config"
     assert _complaint(config) == (
         f"the data cannot be used:\n  train.en {remedy}\n  test.de {remedy}"
     )
 
 
+def test_all_that_cannot_be_read_is_named_at_once():
+    write_lines("valid.en", ["a"] * 7)
+    Path("test.de").write_bytes(b"a\n\xff\n")
+    write_lines("more.en", [])
+    write_lines("more.de", [])
+    tests = {"one": pair("test"), "two": pair("more")}
+    first, *said = _complaint(toy_config(data__test=tests)).split("\n  ")
+    assert first == "the data cannot be used:"
+    for line, start in zip(
+        said, ("valid.en has 7 lines", "test.de:2 is", "more.en and"), strict=True
+    ):
+        assert line.startswith(start)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_bad_input_loses_nothing_that_was_there(fault):
-    whole = _from_scratch(_config())
-    before = _marks()
+    prepare(toy_config())
+    before, parts = _marks(), manifest()["parts"]
     original = {path: path.read_bytes() for path in Path().glob("*.*")}
     edit, options, _ = FAULTS[fault]
     if edit:
         edit()
-    _complaint(_config(**options))
-    assert _content() == whole
-    for path, content in original.items():
-        path.write_bytes(content)
-    prepare(_config())
+    _complaint(toy_config(**options))
+    assert (_marks(), manifest()["parts"]) == (before, parts)
+    for path, data in original.items():
+        path.write_bytes(data)
+    prepare(toy_config())
     assert _marks() == before
+
+
+def test_a_vocabulary_that_cannot_be_loses_nothing_that_was_there():
+    whole = from_scratch(toy_config())
+    before = _marks()
+    _complaint(toy_config(tokenizer__vocab_size=9000))
+    assert whole.items() <= content().items()  # beside it lies clean text, to go on with
+    prepare(toy_config())
+    assert (_marks(), content()) == (before, whole)
+
+
+def test_a_training_set_with_nothing_left_does_not_replace_the_old_one():
+    prepare(toy_config(tokenizer__kind="char"))
+    before = _marks()
+    _complaint(toy_config(tokenizer__kind="char", data__max_length=1))
+    assert _marks() == before
+
+
+EMPTIED = """train has no pair left:
+  train.en and train.de: 0 of 40 pairs left
+    {rows} dropped by {rule}, such as
+      {examples}
+change data.filters or data.max_length, or name other files"""
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        (
+            {"data__filters": [{"rule": "script", "source": ["Greek"]}]},
+            "script (Greek, Latin, min 0.5)",
+        ),
+        ({"data__max_length": 1, "tokenizer__kind": "char"}, "max_length (1 pieces)"),
+    ],
+)
+def test_a_rule_that_leaves_nothing_is_named_with_examples(options, rule):
+    text = [*zip(sentences(ENGLISH, 40, 5), sentences(GERMAN, 40, 5), strict=True)]
+    examples = "\n      ".join(" ||| ".join(one) for one in text[:3])
+    expected = EMPTIED.format(rows=40, rule=rule, examples=examples)
+    assert _complaint(toy_config(**options)) == expected
 
 
 @pytest.mark.parametrize(
@@ -528,31 +508,92 @@ def test_bad_input_loses_nothing_that_was_there(fault):
             {"tokenizer__vocab_size": 9000, "tokenizer__shared": False},
             "tokenizer.vocab_size: 9,000 pieces are more than the source text has; it allows",
         ),
-        (
-            {"data__max_length": 1, "tokenizer__kind": "char"},
-            "train has no pair left: 0 pairs, 0 and 0 pieces, 40 longer than 1 pieces dropped; "
-            "raise data.max_length, or name other files",
-        ),
     ],
 )
 def test_options_that_the_text_does_not_allow_are_named(options, message):
-    assert _complaint(_config(**options)).startswith(message)
+    assert _complaint(toy_config(**options)).startswith(message)
 
 
-def test_a_vocabulary_that_cannot_be_loses_nothing_that_was_there():
-    whole = _from_scratch(_config())
-    before = _marks()
-    _complaint(_config(tokenizer__vocab_size=9000))
-    assert _content() == whole
-    prepare(_config())
+def test_rows_that_cannot_be_read_are_counted_if_so_wished():
+    rows = [f"{a}\t{b}" for a, b in zip(sentences(ENGLISH, 40), sentences(GERMAN, 40), strict=True)]
+    for number in (3, 8, 9, 30):
+        rows[number] = "no tab"
+    write_lines("train.tsv", rows)
+    message = _complaint(toy_config(data__train=["train.tsv"]))
+    assert message.startswith("train.tsv:4 has 1 column")
+    assert prepare(toy_config(data__train=[{"path": "train.tsv", "on_error": "skip"}])).corpora == [
+        36
+    ]
+    (facts,) = manifest()["parts"]["train"]["corpora"]
+    (lost,) = facts["dropped"]
+    assert (facts["rows"], lost["rule"], lost["pairs"]) == (40, "on_error: skip", 4)
+    places = [example.split(" ")[0] for example in lost["examples"]]
+    assert places == ["train.tsv:4", "train.tsv:9", "train.tsv:10"]
+
+
+# Standard input and other processes
+
+
+def _given(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text))))
+
+
+def test_what_standard_input_brought_serves_until_it_brings_more(monkeypatch, capsys):
+    rows = [
+        f"{a}\t{b}"
+        for a, b in zip(sentences(ENGLISH, 40, 5), sentences(GERMAN, 40, 5), strict=True)
+    ]
+    write_lines("train.tsv", rows)
+    from_scratch(toy_config(data__train=["train.tsv"]))
+    expected, text = stores(), Path("train.tsv").read_bytes()
+    shutil.rmtree(FOLDER)
+    config = toy_config(data__train=["-"])
+    _given(monkeypatch, b"")
+    assert (
+        _complaint(config) == "data.train is to come from standard input (-), which brings nothing"
+    )
+    _given(monkeypatch, text)
+    prepare(config)
+    before, expected = _marks(), {**expected, "stdin.tsv": text}
+    assert stores() == expected
+    for nothing in (io.TextIOWrapper(io.BufferedReader(io.BytesIO())), None):
+        monkeypatch.setattr(sys, "stdin", nothing)
+        prepare(config)
+        assert _marks() == before
+    _given(monkeypatch, text)  # the same once more
+    prepare(config)
     assert _marks() == before
+    _given(monkeypatch, text + text)
+    assert len(prepare(config).train) == 80
 
 
-def test_a_training_set_with_nothing_left_does_not_replace_the_old_one():
-    prepare(_config(tokenizer__kind="char"))
+def test_a_folder_that_another_process_prepares_is_waited_for(capsys):
+    done = []
+    other = threading.Thread(target=lambda: done.append(prepare(toy_config())))
+    with lock(FOLDER / ".lock", "busy"):
+        other.start()
+        other.join(0.3)
+        assert (done, other.is_alive()) == ([], True)
+    other.join()
+    assert len(done[0].train) == 40
+    first = capsys.readouterr().err.split("\n")[0]
+    assert first == f"waiting for another process, which prepares {FOLDER}"
+
+
+@pytest.mark.parametrize("damage", ["another format", "no JSON", "no object"])
+def test_a_manifest_that_cannot_be_used_counts_for_nothing(damage, monkeypatch):
+    whole = from_scratch(toy_config())
     before = _marks()
-    _complaint(_config(tokenizer__kind="char", data__max_length=1))
-    assert _marks() == before
+    if damage == "another format":  # such as that of folders with other stores in them
+        with monkeypatch.context() as patched:
+            patched.setattr(on_record, "FORMAT", 1)
+            prepare(toy_config())
+    else:
+        (FOLDER / "manifest.json").write_text("[]" if damage == "no object" else "{")
+    prepare(toy_config())
+    after = _marks()
+    assert all(before[name] != after[name] for name in ALL)
+    assert content() == whole
 
 
 # Progress
@@ -564,37 +605,32 @@ class Terminal(io.StringIO):
 
 
 def test_progress_bars_are_for_terminals_only(monkeypatch, capsys):
-    prepare(_config())
+    prepare(toy_config())
     lines = capsys.readouterr().err
     assert "\r" not in lines
-    assert [line.split()[0] for line in lines.splitlines()] == [
-        "finding",
-        "train:",
-        "valid:",
-        "test.one:",
-    ]
+    assert [line.split()[0] for line in lines.splitlines()] == ["finding", "train:", "valid:"]
     shutil.rmtree(FOLDER)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    prepare(_config())
+    prepare(toy_config())
     shown = terminal.getvalue()
-    assert all(f"{name}:" in shown for name in ("checking", "reading", *SETS))
+    assert all(f"{name}:" in shown for name in ("checking", "reading train", "sampling", *SETS))
     assert "\r" in shown
 
 
 def test_nothing_is_written_to_standard_output(capsys):
-    prepare(_config())
+    prepare(toy_config())
     assert capsys.readouterr().out == ""
 
 
 def test_ids_of_a_large_vocabulary_are_stored_whole(monkeypatch):
     """As with a vocabulary of more than 65,536 pieces, the ids of which need four bytes."""
-    config = _config()
+    config = toy_config()
     small = prepare(config)
-    expected = [_segments(side) for side in small.train]
+    expected = [segments(side) for side in small.train]
     assert small.train.source.ids.dtype == np.uint16
     shutil.rmtree(FOLDER)
     monkeypatch.setattr("seq2seq.data.tokenizer.Tokenizer.__len__", lambda self: 1 << 17)
     large = prepare(config)
     assert large.train.source.ids.dtype == np.uint32
-    assert [_segments(side) for side in large.train] == expected
+    assert [segments(side) for side in large.train] == expected

@@ -1,5 +1,6 @@
 """Options of the text to learn from: where it lies, in which form, and what is kept of it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -31,6 +32,7 @@ Format = Literal["text", "sgm", "tsv", "jsonl", "tmx", "xliff", "po"]
 SIDE_FORMATS = ("text", "sgm")  # the others hold both sides in one file
 SACREBLEU, HUGGINGFACE, STDIN = "sacrebleu:", "huggingface:", "-"
 LANGUAGE = "{lang}"
+RESERVED = re.compile(r"</?s>|<pad>|<unk>|<0x[0-9A-F]{2}>")  # pieces that are no tags
 
 
 class File(Section):
@@ -76,18 +78,26 @@ class Source(Section):
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from self._place()
         alone = self.format in SIDE_FORMATS
-        if self.format and self.path and LANGUAGE in self._pattern() and not alone:
-            yield "format", f"{self.format} has both sides in one file; leave {LANGUAGE} out"
+        if self.format and self.path and (LANGUAGE in self._pattern()) != alone:
+            if not alone:
+                yield "format", f"{self.format} has both sides in one file; leave {LANGUAGE} out"
+            elif not self.path.startswith(SACREBLEU):
+                yield "format", f"{self.format} has one side in a file; put {LANGUAGE} into path"
         if self.source and self.format and not alone:
             yield "format", f"{self.format} has both sides in one file; name it by path"
-        if self.sha256 and len(self.sha256) != 1 + (LANGUAGE in (self.path or "")):
+        if self.fields and (self.source or self.format not in (None, "tsv", "jsonl")):
+            yield "fields", "is for tsv and jsonl, which have both sides in one file"
+        for option in ("urls", "sha256", "member"):
+            if self.source and getattr(self, option):
+                yield option, f"belongs to path; write source: {{path, {option}}}, target too"
+        if self.path and self.sha256 and len(self.sha256) != 1 + (LANGUAGE in self.path):
             yield "sha256", f"needs a hash for each file: two if path has {LANGUAGE}, else one"
 
     def _pattern(self) -> str:
         return f"{self.path}{self.member or ''}"
 
     def _place(self) -> Iterator[tuple[str, str]]:
-        if self.source and self.target and self.path:
+        if self.path and (self.source or self.target):
             yield "path", "is one file for both sides; it cannot stand beside source and target"
         elif not self.path and not (self.source and self.target):
             here, missing = ("source", "target") if self.source else ("target", "source")
@@ -257,11 +267,20 @@ class Corpus(Source):
         """Where the pairs come from, in order."""
         return self.parts or [self]
 
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        yield from super().conflicts()
+        if self.tag and RESERVED.fullmatch(self.tag):
+            yield "tag", f"{self.tag} is a piece that has another meaning; take another word"
+
     def _place(self) -> Iterator[tuple[str, str]]:
         if not self.parts:
             yield from super()._place()
         elif self.source or self.target or self.path:
             yield "parts", "stand instead of source, target and path, not beside them"
+        else:
+            for name, field in Source.model_fields.items():
+                if getattr(self, name) != field.default:
+                    yield name, "belongs into each of parts, not beside them"
 
 
 TextCorpus = Annotated[Corpus, BeforeValidator(_path_alone)]

@@ -58,7 +58,8 @@ def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
     """The keys of each option that is wrong, and what is wrong with it."""
     for problem in error.errors(include_url=False):
         kind = problem["type"]
-        keys, holder = _place(problem["loc"])
+        of_name = kind.startswith("string") and problem["loc"][-1] == "[key]"  # pydantic's word
+        keys, holder = _place(problem["loc"][: -1 if of_name else None])
         if kind == "conflict":
             for option, message in problem["ctx"]["found"]:
                 yield (*keys, *option.split(".")), message
@@ -104,8 +105,13 @@ def _wrong_choice(value: Any, choices: str) -> str:
 
 def _wrong_tag(tag: str, section: dict[str, Any]) -> str:
     if tag in section:
-        return _wrong_choice(section[tag], " or ".join(TAGGED[tag]))
-    return "is required: add " + " or ".join(f"{tag}: {name}" for name in TAGGED[tag])
+        return _wrong_choice(section[tag], _either(TAGGED[tag]))
+    return f"is required: add {_either(f'{tag}: {name}' for name in TAGGED[tag])}"
+
+
+def _either(choices: Iterable[str]) -> str:
+    *others, last = choices
+    return f"{', '.join(others)} or {last}"
 
 
 def _unknown(keys: Keys, holder: type[Section]) -> str:
@@ -138,7 +144,7 @@ def _place(location: Keys) -> tuple[Keys, type[Section]]:
         sections = _sections_in(inside)
         if get_origin(inside) not in (list, dict) and len(sections) > 1:  # told apart by a tag
             inside = next(sections[str(key)] for sections in TAGGED.values() if key in sections)
-        elif key != "[key]" or get_origin(inside) is not dict:  # that is the name of an entry
+        else:
             keys.append(key)
             if get_origin(inside) in (list, dict):
                 inside = _bare(get_args(inside)[-1])

@@ -120,9 +120,10 @@ def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 
 
 def _written(section: Section) -> dict[str, Any]:
-    """The options of a section; of text that lies somewhere, only those that were given."""
+    """The options of a section; of text that lies somewhere, only those that say something."""
     if isinstance(section, File | Source):
-        return {name: value for name, value in section if name in section.model_fields_set}
+        fields = type(section).model_fields
+        return {name: value for name, value in section if value != fields[name].default}
     return dict(section)
 
 

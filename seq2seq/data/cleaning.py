@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seq2seq.config import Corpus, Data
 from seq2seq.config.data import Duplicates, Filter
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
@@ -23,14 +24,20 @@ UNREADABLE = 254
 KEPT = 255  # the fate of a pair that no rule dropped; less is the number of the rule that did
 
 
+def rules_of(corpus: Corpus, data: Data) -> Sequence[Filter]:
+    """What the pairs of a corpus must pass to be learned from."""
+    return data.filters if corpus.filters is None else corpus.filters
+
+
 class Cleaned(NamedTuple):
     """What became of the rows of a shard."""
 
-    sources: list[str]  # of the pairs that no rule but one on duplicates can drop, normalized
+    sources: list[str]  # of the pairs whose fate may still change, and of those that are kept
     targets: list[str]
+    there: np.ndarray  # of each row, whether it is among these
     fates: np.ndarray  # of each row
     fingerprints: dict[int, np.ndarray]  # of each row, by the number of a rule on duplicates
-    examples: dict[int, list[str]]  # by fate
+    examples: dict[int, list[str]]  # by fate, of those that are settled
 
 
 class Cleaner:
@@ -73,21 +80,27 @@ class Cleaner:
         )
         del every
         places = np.flatnonzero(fates == KEPT)
-        prints = {}
+        prints: dict[int, np.ndarray] = {}
+        unsettled = None
         for number, keeps in enumerate(self._rules):
             if keeps is None:
+                unsettled = unsettled or (sources, targets, places)
                 prints[number] = np.zeros(len(fates), np.uint64)
                 prints[number][places] = list(map(self._fingerprints[number], sources, targets))
                 continue
             kept = np.fromiter(map(keeps, sources, targets), bool, len(places))
             if not kept.all():
                 lost = np.flatnonzero(~kept)
-                some = lost[:EXAMPLES].tolist()
-                examples[number] = [shown(Pair(sources[one], targets[one])) for one in some]
+                if unsettled is None:
+                    some = lost[:EXAMPLES].tolist()
+                    examples[number] = [shown(Pair(sources[one], targets[one])) for one in some]
                 fates[places[lost]] = number
                 places = places[kept]
                 sources, targets = (list(compress(side, kept)) for side in (sources, targets))
-        return Cleaned(sources, targets, fates, prints, examples)
+        sources, targets, places = unsettled or (sources, targets, places)
+        there = np.zeros(len(fates), bool)
+        there[places] = True
+        return Cleaned(sources, targets, there, fates, prints, examples)
 
 
 def settle(fates: np.ndarray, number: int, prints: np.ndarray) -> None:
@@ -106,7 +119,14 @@ def shown(pair: Pair) -> str:
     sides = (
         side if len(side) <= LONGEST_EXAMPLE else f"{side[:LONGEST_EXAMPLE]}…" for side in pair
     )
-    return " ||| ".join(sides)
+    return " ||| ".join(map(printable, sides))
+
+
+def printable(text: str) -> str:
+    """Text that may be shown: a terminal obeys control characters, whoever wrote them."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 class Dropped(NamedTuple):

@@ -27,6 +27,7 @@ from seq2seq.data.hub import huggingface_file, sacrebleu_files
 from seq2seq.data.rows import Pair, Reading, Unreadable
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
+from seq2seq.files import new_file
 
 GIGABYTE = 10**9
 HUB = Path("data", "huggingface")
@@ -56,18 +57,23 @@ class Text(NamedTuple):
         return [members, self.formats, self.fields, self.languages, self.stop]
 
 
-def find(corpus: Corpus, data: Data, home: Path = Path()) -> list[Text]:
-    """The text of a corpus, in order; `home` keeps what comes from standard input.
+def find(
+    corpus: Corpus, data: Data, home: Path = Path(), scratch: Path | None = None
+) -> list[Text]:
+    """The text of a corpus, in order.
+
+    What comes from standard input is kept in `home`, for the next time that nothing comes; in
+    `scratch`, if that is given.
 
     Only sets of sacreBLEU's and of the Hugging Face hub are fetched here. Raises a UserError for
     shards that do not match, and for what cannot be fetched.
     """
-    return [text for source in corpus.sources for text in _find(source, data, home)]
+    return [text for source in corpus.sources for text in _find(source, data, home, scratch)]
 
 
-def _find(source: Source, data: Data, home: Path) -> list[Text]:
+def _find(source: Source, data: Data, home: Path, scratch: Path | None) -> list[Text]:
     languages = source.languages or [data.source, data.target]
-    shards = list(zip(*_sides(source, languages, home), strict=True))
+    shards = list(zip(*_sides(source, languages, home, scratch), strict=True))
     return [
         Text(
             list(files),
@@ -81,7 +87,9 @@ def _find(source: Source, data: Data, home: Path) -> list[Text]:
     ]
 
 
-def _sides(source: Source, languages: list[str], home: Path) -> list[list[File]]:
+def _sides(
+    source: Source, languages: list[str], home: Path, scratch: Path | None
+) -> list[list[File]]:
     """The shards of each side, or of the one file that holds both."""
     if source.source and source.target:
         return _aligned([source.source, source.target])
@@ -92,7 +100,7 @@ def _sides(source: Source, languages: list[str], home: Path) -> list[list[File]]
     if path.startswith(HUGGINGFACE):
         return [[File(path=str(huggingface_file(path.removeprefix(HUGGINGFACE), HUB)))]]
     if path == STDIN:
-        return [[File(path=str(_keep_stdin(home)))]]
+        return [[File(path=str(_stdin(home, scratch)))]]
     if LANGUAGE not in f"{path}{source.member or ''}":
         hash_ = next(iter(source.sha256), None)
         return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
@@ -124,7 +132,7 @@ def _aligned(files: list[File]) -> list[list[File]]:
 def _shards(file: File) -> list[File]:
     """The files that a path means: those that match it, in order of their names, or itself."""
     path = expanded(file.path)
-    if not WILD.search(path) or os.path.exists(path):
+    if not WILD.search(path) or os.path.exists(path) or file.urls:
         return [file.model_copy(update={"path": path})]
     if matches := sorted(glob.glob(path, recursive=True)):
         return [file.model_copy(update={"path": match}) for match in matches]
@@ -150,19 +158,18 @@ def _format(source: Source, file: File, *, pairs: bool) -> str:
     return format_of(file.member or file.path, pairs)
 
 
-def _keep_stdin(home: Path) -> Path:
+def _stdin(home: Path, scratch: Path | None) -> Path:
     """A file with what standard input brings, which can be read only once, or brought before."""
     kept = home / STDIN_KEPT
-    stdin = cast(io.BufferedReader, sys.stdin.buffer)
-    if leads() and not sys.stdin.isatty() and stdin.peek(1):
-        home.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_name(f"{kept.name}.partial")
-        say(f"keeping standard input in {kept}")
-        with open(partial, "wb") as file:
+    stdin = sys.stdin and cast(io.BufferedReader, sys.stdin.buffer)  # none where it was closed
+    if leads() and stdin and not stdin.isatty() and stdin.peek(1):
+        if scratch:
+            kept = scratch / STDIN_KEPT
+        else:
+            say(f"keeping standard input in {kept}")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(kept) as file:
             shutil.copyfileobj(stdin, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, kept)
     elif not kept.exists():
         raise UserError("data.train is to come from standard input (-), which brings nothing")
     return kept

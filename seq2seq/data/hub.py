@@ -18,7 +18,7 @@ from urllib.error import HTTPError, URLError
 from seq2seq.config.data import HUGGINGFACE, SACREBLEU
 from seq2seq.console import bar, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, sync_folder
+from seq2seq.files import lock, new_file
 
 SPLIT = "train"  # where none is named
 OFFLINE = (URLError, HTTPException, ConnectionError, TimeoutError)
@@ -151,19 +151,10 @@ def _as_json(row: dict[str, Any]) -> bytes:
 
 def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
     """Writes a file durably, without holding it in memory."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with open(partial, "wb") as file, bar(f"fetching {path.name}", None, "rows") as progress:
-            for line in lines:
-                file.write(line)
-                progress.update()
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with new_file(path) as file, bar(f"fetching {path.name}", None, "rows") as progress:
+        for line in lines:
+            file.write(line)
+            progress.update()
 
 
 def _alone(path: Path, name: str) -> AbstractContextManager[None]:

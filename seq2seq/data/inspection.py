@@ -16,7 +16,7 @@ VISIBLE = regex.compile(r"[^\s\p{Cc}\p{Cf}]")
 
 def is_visible(text: str) -> bool:
     """Whether there is anything but spaces and what cannot be seen, such as zero-width spaces."""
-    return VISIBLE.search(text) is not None
+    return text[:1].isalnum() or VISIBLE.search(text) is not None  # the first tells nearly always
 
 
 UNITS: dict[str, Callable[[str], int]] = {

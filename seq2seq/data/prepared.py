@@ -6,6 +6,7 @@ again, and a changed input or option makes anew what depends on it.
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,15 +45,19 @@ class Manifest:
     def load(self) -> None:
         """Reads what has been written."""
         self.files: dict[str, Any] = {}  # by path
-        self.pairs: dict[str, int] = {}  # of the sets that are not prepared, by their keys
+        self.pairs: dict[str, int] = {}  # of the corpora that were read through, by their keys
         self.parts: dict[str, Any] = {}
-        try:
-            saved = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+        with suppress(KeyError, TypeError):  # nothing that can be used: all is made anew
+            saved = self._saved()
             if saved["format"] == FORMAT:
                 self.files, self.parts = saved["files"], saved["parts"]
                 self.pairs = saved["pairs"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            pass  # nothing that can be used: all is made anew
+
+    def _saved(self) -> Any:
+        try:
+            return json.loads((self.folder / MANIFEST).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def find(self, corpora: Sequence[Corpus], data: Data) -> list[Known]:
         """The corpora, when all files are there and are the ones that are meant.
@@ -83,7 +88,7 @@ class Manifest:
         return [*text.description, *(self.files[file.path]["sha256"] for file in text.files)]
 
     def check(self, known: Known) -> None:
-        """Reads a corpus that is not to be prepared, to see that it can be read."""
+        """Reads a corpus to its end, unless that has been done, to see that it can be read."""
         key = json.dumps(known.key)
         if key not in self.pairs:
             with bar("checking", None, "pairs") as shown:
@@ -92,6 +97,13 @@ class Manifest:
                     pairs += 1
                     shown.update()
             self.pairs[key] = pairs
+
+    def keep(self, known: Sequence[Known]) -> None:
+        """Forgets all files and corpora but these."""
+        paths = {file.path for one in known for text in one.texts for file in text.files}
+        keys = {json.dumps(one.key) for one in known}
+        self.files = {path: seen for path, seen in self.files.items() if path in paths}
+        self.pairs = {key: pairs for key, pairs in self.pairs.items() if key in keys}
 
     def has(self, name: str, key: str, files: Iterable[Path]) -> bool:
         """Whether a part is there, made of the same things."""
@@ -114,11 +126,15 @@ class Manifest:
 
     def save(self) -> None:
         """Writes it down; of several processes, the first does."""
-        if not leads():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        content = {"parts": self.parts, "files": self.files, "pairs": self.pairs}
-        write_json(self.folder / MANIFEST, {"format": FORMAT, **content})
+        content = {
+            "format": FORMAT,
+            "parts": self.parts,
+            "files": self.files,
+            "pairs": self.pairs,
+        }
+        if leads() and content != self._saved():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / MANIFEST, content)
 
 
 def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:

@@ -40,8 +40,6 @@ from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.data.workers import Done
 from seq2seq.files import write_file, write_json
 
-ROWS = 50_000  # in a shard
-
 
 class Part(NamedTuple):
     """A corpus of a set: its text, and the rules that its pairs must pass."""
@@ -97,9 +95,9 @@ class Work:
         return np.split(found, np.cumsum([shard.rows for shard in plan])[:-1])
 
     def lines(self, shard: int, fates: np.ndarray, fate: int = KEPT) -> Sides:
-        """The text that has come to a fate, as far as it was kept."""
-        arrays = read_shard(self.clean(shard), "fates", *SIDES).arrays
-        wanted = fates[arrays["fates"] == KEPT] == fate
+        """The text that has come to a fate, if it was there when duplicates were looked for."""
+        arrays = read_shard(self.clean(shard), "there", *SIDES).arrays
+        wanted = fates[arrays["there"]] == fate
         sides = (arrays[side].tobytes().decode("utf-8", "surrogatepass") for side in SIDES)
         return Sides(*(list(compress(text.split("\n"), wanted)) for text in sides))
 
@@ -112,6 +110,7 @@ class Clean:
     parts: list[Part]
     normalize: Sequence[str]
     languages: tuple[str, str]
+    rows: int  # in a shard
 
     def __call__(self, share: int, shares: int, done: Done) -> list[Shard]:
         """Reads everything and cleans its share, but for what has been cleaned before."""
@@ -123,7 +122,7 @@ class Clean:
                 while True:
                     mine = len(plan) % shares == share
                     path = self.work.clean(len(plan))
-                    count = clean_shard(islice(rows, ROWS), cleaner, path if mine else None)
+                    count = clean_shard(islice(rows, self.rows), cleaner, path if mine else None)
                     if not count:
                         break
                     plan.append(Shard(corpus, count))
@@ -143,7 +142,8 @@ def clean_shard(rows: Iterable[Any], cleaner: Cleaner, path: Path | None) -> int
             side: np.frombuffer("\n".join(lines).encode("utf-8", "surrogatepass"), np.uint8)
             for side, lines in zip(SIDES, (cleaned.sources, cleaned.targets), strict=True)
         }
-        write_shard(path, {**text, "fates": cleaned.fates, **prints}, cleaned.examples)
+        arrays = {**text, "there": cleaned.there, "fates": cleaned.fates, **prints}
+        write_shard(path, arrays, cleaned.examples)
     return len(cleaned.fates)
 
 
@@ -164,11 +164,12 @@ def settle_all(work: Work, plan: Sequence[Shard], parts: Sequence[Part]) -> None
     reports = []
     for corpus, part in enumerate(parts):
         own = [number for number, shard in enumerate(plan) if shard.corpus == corpus]
+        first = next((n for n, rule in enumerate(part.rules) if isinstance(rule, Duplicates)), KEPT)
         some = {
-            rule: list(islice(_duplicates(work, rule, own, fates), EXAMPLES))
-            if isinstance(options, Duplicates)
-            else [text for number in own for text in examples[number].get(str(rule), [])]
-            for rule, options in enumerate(part.rules)
+            rule: [text for number in own for text in examples[number].get(str(rule), [])]
+            if rule < first
+            else list(islice(_dropped(work, rule, own, fates), EXAMPLES))
+            for rule in range(len(part.rules))
         }
         bad = str(UNREADABLE)
         some[UNREADABLE] = [text for number in own for text in examples[number].get(bad, [])]
@@ -189,10 +190,10 @@ def _settle(work: Work, rule: int, members: Sequence[int], fates: list[np.ndarra
         fates[number] = some
 
 
-def _duplicates(
+def _dropped(
     work: Work, rule: int, members: Iterable[int], fates: Sequence[np.ndarray]
 ) -> Iterator[str]:
-    """The pairs that a rule on duplicates dropped, as reports show them."""
+    """The pairs that a rule dropped, as reports show them, unless duplicates stand after it."""
     for number in members:
         if (fates[number] == rule).any():
             lines = work.lines(number, fates[number], rule)

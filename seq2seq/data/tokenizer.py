@@ -6,10 +6,11 @@ Special ids never come from text: a line that says `</s>` is five characters lik
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seq2seq.config import Tokenizer as Options
 from seq2seq.errors import UserError
@@ -45,7 +46,7 @@ class Tokenizer:
         """The ids of each line; lone surrogates, which are not text, count as U+FFFD."""
         try:
             return self._processor.encode(list(lines), num_threads=1)
-        except UnicodeEncodeError:
+        except TypeError:  # what SentencePiece makes of lone surrogates
             return self._processor.encode([_valid(line) for line in lines], num_threads=1)
 
     def sample(self, lines: Sequence[str], alpha: float, seed: int) -> list[list[int]]:
@@ -151,7 +152,8 @@ def train_tokenizer(
     chosen = sample(lines, options.training_sentences, seed)
     model = io.BytesIO()
     try:
-        sentencepiece.SentencePieceTrainer.train(
+        _interruptible(
+            sentencepiece.SentencePieceTrainer.train,
             sentence_iterator=map(_valid, chosen),
             model_writer=model,
             model_type=options.kind,
@@ -172,6 +174,24 @@ def train_tokenizer(
     except (RuntimeError, OSError) as error:
         raise UserError(_explain(str(error), options, text)) from None
     return Tokenizer(model.getvalue())
+
+
+def _interruptible(function: Callable[..., object], **arguments: Any) -> None:
+    """Calls what runs long outside of Python, where no signal would be heeded, in a thread."""
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function(**arguments)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if raised:
+        raise raised[0]
 
 
 def sample(lines: Iterable[str], size: int, seed: int) -> list[str]:

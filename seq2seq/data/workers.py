@@ -31,7 +31,8 @@ class Task(Protocol, Generic[Result]):
 def default_workers() -> int:
     """The processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # not everywhere
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, processors // distributed.neighbours())
 
 
 def spread(task: Task[Result], workers: int, done: Done) -> list[Result]:
@@ -77,7 +78,7 @@ def _collected(pipes: dict[Connection, int], counter: Any, done: Done) -> list[A
             if isinstance(outcome, BaseException):
                 raise outcome
             results[pipes[pipe]] = outcome
-        now = counter.value
+        now = counter.get_obj().value  # without its lock, which one that was killed may still hold
         done(now - seen)
         seen = now
     return [results[share] for share in pipes.values()]

@@ -56,14 +56,15 @@ class Translator:
         `done` is told how many more lines are done.
         """
         sources = self.tokenizers.source.encode([self.normalize(line) for line in lines])
+        front = [self.tokenizers.source.tag(tag)] if tag else []
+        longest = self.max_length - len(front)
         for number, source in enumerate(sources, start=first_number):
-            if len(source) > self.max_length:
+            if len(source) > longest:
                 self.warn(
                     f"line {number:,} has {len(source):,} pieces; only the first "
-                    f"{self.max_length:,} are translated (data.max_length)"
+                    f"{longest:,} are translated (data.max_length)"
                 )
-        front = [self.tokenizers.source.tag(tag)] if tag else []
-        sources = [source and [*front, *source][: self.max_length] for source in sources]
+        sources = [source and [*front, *source[:longest]] for source in sources]
         targets: list[list[int]] = [[] for _ in sources]
         filled = [number for number, source in enumerate(sources) if source]
         done(len(sources) - len(filled))
