@@ -148,7 +148,7 @@ class Preparation:
         return [Part(known.texts, rules_of(known.corpus, data)) for known in self.known[name]]
 
     def _work(self, key: Any) -> Work:
-        return Work(self.folder / "work" / fingerprint(key)[:16])
+        return Work(self.folder / "work" / fingerprint([ROWS, key])[:16])
 
     def _workers(self, name: str) -> int:
         size = sum(known.bytes for known in self.known[name])

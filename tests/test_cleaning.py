@@ -138,7 +138,7 @@ def outcomes_of(work: Work, plan: list[Shard], corpora: int) -> list[Outcome]:
     return found
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     corpora,
     st.tuples(rule_lists, rule_lists),

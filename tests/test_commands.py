@@ -302,7 +302,7 @@ def test_a_second_interrupt_stops_at_once():
 
 
 def test_a_signal_before_there_is_anything_to_save_ends_with_a_word(own, command, monkeypatch):
-    def interrupted(config: object) -> None:
+    def interrupted(config: object, *, workers: int | None) -> None:
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(train, "prepare", interrupted)
@@ -426,7 +426,7 @@ BOTH = "error: --source and --reference go together\n"
         (
             ["--hypothesis", "absent", "--reference", "first.de"],
             1,
-            "error: absent is missing; put it there, or name another file in the config\n",
+            "error: absent is missing; name another file\n",
         ),
         (
             ["absent"],
@@ -574,7 +574,7 @@ def test_a_person_is_asked(trained, command, monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
         monkeypatch.setattr(sys, "stderr", err)
-        translate(None, [], beam=None, length_penalty=None, device=None)
+        translate(None, [], beam=None, length_penalty=None, device=None, tag=None)
     assert out.getvalue() == expected.out
     assert err.getvalue() == f"{USED}type digits, get German; end with Ctrl-D\n> > > \n"
 

@@ -18,6 +18,7 @@ from seq2seq.files import (
     check_manifest,
     fingerprint,
     lock,
+    new_file,
     new_folder,
     recover_folder,
     remove,
@@ -117,6 +118,31 @@ def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path_factory, blocks, more)
 def test_a_fingerprint_depends_on_the_value_and_not_on_the_order_of_names(value, other):
     assert fingerprint(dict(reversed(value.items()))) == fingerprint(value)
     assert fingerprint([value]) != fingerprint([value, other])
+
+
+def _break_off_a_file(path: Path, error: type[BaseException]) -> None:
+    with new_file(path) as file:
+        file.write(b"new")
+        file.flush()
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_file_that_was_not_completed_leaves_the_old_one_and_no_trace(tmp_path, error):
+    _fill(tmp_path, OLD)
+    for name in ("a", "c"):
+        with pytest.raises(error):
+            _break_off_a_file(tmp_path / name, error)
+    assert _content(tmp_path) == OLD
+
+
+def test_a_file_filled_in_pieces_takes_its_place_when_it_is_complete(tmp_path):
+    _fill(tmp_path, OLD)
+    with new_file(tmp_path / "a") as file:
+        for piece in (b"n", b"e", b"w"):
+            file.write(piece)
+            assert (tmp_path / "a").read_bytes() == OLD["a"]
+    assert _content(tmp_path) == {**OLD, "a": b"new"}
 
 
 # Folders
@@ -306,6 +332,15 @@ def test_a_damaged_manifest_is_named(model, content):
 
 # Locks
 
+WAITER = """
+import sys
+from pathlib import Path
+from seq2seq.files import lock
+
+with lock(Path("deep/lock"), wait=lambda: print("waiting", flush=True)):
+    print("held", flush=True)
+"""
+
 HOLDER = """
 import sys
 from pathlib import Path
@@ -338,6 +373,29 @@ def test_a_lock_is_for_one_process_until_it_ends(tmp_path, end):
         holder.wait()
     with lock(path, "someone else has it"):
         pass
+
+
+@pytest.mark.parametrize("end", ["leaves", "is killed"])
+def test_who_wants_to_wait_says_so_and_has_the_lock_next(tmp_path, end):
+    start = {"cwd": tmp_path, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER], **start)
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        with subprocess.Popen([sys.executable, "-c", WAITER], **start) as waiter:
+            assert waiter.stdout.readline() == b"waiting\n"
+            assert waiter.poll() is None
+            if end == "is killed":
+                holder.kill()
+            else:
+                holder.stdin.close()
+            assert waiter.stdout.readline() == b"held\n"
+            assert waiter.wait() == 0
+
+
+def test_where_nobody_has_the_lock_nobody_waits(tmp_path):
+    waited = []
+    with lock(tmp_path / "lock", wait=lambda: waited.append(1)):
+        assert waited == []
 
 
 def test_a_lock_is_free_again_after_an_error(tmp_path):

@@ -112,7 +112,7 @@ def test_any_number_of_workers_and_any_size_of_shards_make_the_same(kind, monkey
         data__filters=duplicates,
     )
     whole = from_scratch(config)
-    monkeypatch.setattr(preparation, "SMALL", 0)
+    monkeypatch.setattr(preparation, "SMALL", 1000)  # the validation set needs no workers
     for workers, rows in ((1, 7), (1, 1), *([(2, 9)] if kind == "unigram" else [])):
         monkeypatch.setattr(preparation, "ROWS", rows)
         assert from_scratch(config, workers=workers) == whole
@@ -529,6 +529,10 @@ def test_rows_that_cannot_be_read_are_counted_if_so_wished():
     assert (facts["rows"], lost["rule"], lost["pairs"]) == (40, "on_error: skip", 4)
     places = [example.split(" ")[0] for example in lost["examples"]]
     assert places == ["train.tsv:4", "train.tsv:9", "train.tsv:10"]
+    write_lines("test.tsv", ["no tab"] * 3)
+    nothing = {"path": "test.tsv", "on_error": "skip"}
+    for options in ({"data__valid": nothing}, {"data__test": {"one": nothing}}):
+        assert _complaint(toy_config(**options)) == "test.tsv: no row can be read"
 
 
 # Standard input and other processes

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_the_walk_with_text_of_ones_own_works_as_written(folder, command):
     small = [part for option in SMALL for part in ("--set", option)]
     walk = commands("mine|--hypothesis")
     assert [line.split()[1] for line in walk] == [
+        "prepare",
         "train",
         "train",
         "evaluate",
@@ -54,9 +56,11 @@ def test_the_walk_with_text_of_ones_own_works_as_written(folder, command):
     ]
     for line in walk:
         words = shlex.split(line)[1:]
-        arguments = words[: words.index("<")] if "<" in words else words
+        arguments = [*takewhile(lambda word: word not in ("<", "|"), words)]
         stdin = (folder / "input.txt").read_bytes() if "<" in words else b""
-        result = command(*arguments, *(small if words[0] == "train" else []), stdin=stdin)
+        result = command(
+            *arguments, *(small if words[0] in ("prepare", "train") else []), stdin=stdin
+        )
         assert result.code == 0, f"{line}: {result.err}"
         if words[0] == "translate":
             assert result.out.count(b"\n") == stdin.count(b"\n")

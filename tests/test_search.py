@@ -8,7 +8,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from seq2seq.config import Config, Decoding
+from seq2seq.config import Config, Data, Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers, train_tokenizer
 from seq2seq.decoding.search import Hypothesis, Step, search
@@ -426,12 +426,15 @@ class Heard(NamedTuple):
     warnings: list[str]
 
 
-def heard_of(model: nn.Module, tokenizers: Tokenizers) -> Heard:
+def data_of(**options: Any) -> Data:
+    return Data(train=["a"], valid="b", max_length=MAX_LENGTH, **options)
+
+
+def heard_of(model: nn.Module, tokenizers: Tokenizers, **options: Any) -> Heard:
     warnings: list[str] = []
-    options = Decoding(beam=3)
+    data = data_of(**options)
     return Heard(
-        Translator(model, tokenizers, options, max_length=MAX_LENGTH, warn=warnings.append),
-        warnings,
+        Translator(model, tokenizers, Decoding(beam=3), data, warn=warnings.append), warnings
     )
 
 
@@ -439,6 +442,14 @@ def heard_of(model: nn.Module, tokenizers: Tokenizers) -> Heard:
 def heard(tokenizers: Tokenizers) -> Heard:
     """A toy's."""
     return heard_of(Toy(12), tokenizers)
+
+
+@pytest.fixture(scope="module")
+def tagged() -> Heard:
+    """A toy's that knows tags."""
+    options = TokenizerOptions(kind="char", vocab_size=40, byte_fallback=False)
+    tokenizer = train_tokenizer(TEXT, options, 1, tags=["<2de>", "<2fr>"])
+    return heard_of(Toy(12), Tokenizers(tokenizer, tokenizer))
 
 
 @pytest.fixture(params=MODELS)
@@ -512,6 +523,38 @@ def test_a_line_that_is_too_long_is_cut_with_a_warning(heard):
     assert len(heard.warnings) == 1  # what just fits is not warned of
 
 
+def test_a_tag_is_the_first_piece_of_every_line_that_has_any(tagged):
+    translator, tokenizer = tagged.translator, tagged.translator.tokenizers.source
+    found = translator.translate(LINES, tag="<2fr>")
+    front = tokenizer.tag("<2fr>")
+    sources = [ids and [front, *ids] for ids in tokenizer.encode(LINES)]
+    expected = [translator._search([one], [0])[0] if one else [] for one in sources]
+    assert found == tokenizer.decode(expected)
+    assert found != translator.translate(LINES, tag="<2de>") != translator.translate(LINES)
+    assert list(translator.stream(LINES, 3, tag="<2fr>")) == found
+    with pytest.raises(UserError, match=r"^<2es> is no tag of this model; it knows <2de>, <2fr>$"):
+        translator.translate(LINES, tag="<2es>")
+
+
+def test_a_tag_takes_the_place_of_a_piece(tagged):
+    found = tagged.translator.translate(["eins zwei d", "eins zwei"], tag="<2fr>")
+    assert tagged.warnings == [
+        "line 1 has 12 pieces; only the first 11 are translated (data.max_length)"
+    ]
+    tokenizer = tagged.translator.tokenizers.source
+    (ids,) = tokenizer.encode(["eins zwei d"])
+    (expected,) = tagged.translator._search([[tokenizer.tag("<2fr>"), *ids[:11]]], [0])
+    assert found[:1] == tokenizer.decode([expected])
+
+
+def test_lines_are_normalized_as_the_text_was_that_was_learned_from(tokenizers):
+    odd = ["  zwei\u200b ", "eins\u00a0\u3000drei", "\u2003", "ﬁ"]
+    plain = ["zwei", "eins drei", "", "fi"]
+    one = heard_of(Toy(12), tokenizers, normalize=["nfkc", "whitespace"]).translator
+    other = heard_of(Toy(12), tokenizers).translator
+    assert one.translate(odd) == one.translate(plain) == other.translate(plain)
+
+
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 4.0])
 def test_translations_are_no_longer_than_the_options_say(ratio, heard):
     heard.translator.model.step = lambda last, state, encoded: (NEVER_ENDS[last], state)
@@ -530,9 +573,7 @@ def test_translating_neither_drops_out_nor_changes_the_mode(kind, training, toke
     vocab = len(tokenizers.source)
     plain, dropping = (model_of(kind, vocab, dropout=rate) for rate in (0.0, 0.5))
     expected, found = (
-        Translator(model.train(training), tokenizers, Decoding(), max_length=MAX_LENGTH).translate(
-            LINES
-        )
+        Translator(model.train(training), tokenizers, Decoding(), data_of()).translate(LINES)
         for model in (plain, dropping)
     )
     assert found == expected

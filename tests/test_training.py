@@ -473,10 +473,11 @@ def test_every_pair_is_learned_from_once_an_epoch(tmp_path, monkeypatch, accumul
     seen: list[int] = []
     collate = Batches.collate
 
-    def watched(self: Batches, numbers: np.ndarray) -> Batch:
+    def watched(self: Batches, numbers: np.ndarray, epoch: int = 0) -> Batch:
         if self.store is STORE:
+            assert epoch == len(seen) // len(STORE)
             seen.extend(numbers.tolist())
-        return collate(self, numbers)
+        return collate(self, numbers, epoch)
 
     monkeypatch.setattr(Batches, "collate", watched)
     options = {"batch_tokens": BATCH_TOKENS, "accumulate": accumulate}

@@ -221,8 +221,12 @@ def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
 
 
 def read_pairs(texts: list[Text]) -> Iterator[Pair]:
-    """The pairs of some texts that can be read, in order."""
-    return (row for text in texts for row in read_rows(text) if isinstance(row, Pair))
+    """The pairs of some texts that can be read, in order; raises a UserError if there is none."""
+    pairs = (row for text in texts for row in read_rows(text) if isinstance(row, Pair))
+    if (first := next(pairs, None)) is None:
+        raise UserError(f"{' and '.join(text.name for text in texts)}: no row can be read")
+    yield first
+    yield from pairs
 
 
 def _rows(text: Text) -> Iterator[Pair | Unreadable]:

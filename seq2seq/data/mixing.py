@@ -5,6 +5,7 @@ and is gone through again and again: no pair of it comes twice before each has c
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def _turns(size: int, start: int, count: int, seed: tuple[int, int]) -> list[np.
 
 def apportioned(total: int, shares: Sequence[float]) -> list[int]:
     """Whole numbers that add up to a total, in proportion to shares (largest remainders)."""
-    exact = [total * share / sum(shares) for share in shares]
+    exact = [total * Fraction(share) / sum(map(Fraction, shares)) for share in shares]
     whole = [int(part) for part in exact]
     by_remainder = sorted(range(len(shares)), key=lambda n: whole[n] - exact[n])
     for number in by_remainder[: total - sum(whole)]:

@@ -6,6 +6,7 @@ are not stored, but for the tag that may stand before a source.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -103,9 +104,9 @@ class StoreWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for writers in self._writers:
-            for writer in writers:
-                writer.close()
+        with ExitStack() as stack:  # each is closed, even if the disk is too full for another
+            for writer in chain.from_iterable(self._writers):
+                stack.callback(writer.close)
 
 
 class ArrayWriter:
@@ -125,9 +126,9 @@ class ArrayWriter:
 
     def close(self) -> None:
         """Writes the length where it belongs, in the room that NumPy's header leaves for it."""
-        self._file.seek(0)
-        self._write_header()
-        self._file.close()
+        with self._file:
+            self._file.seek(0)
+            self._write_header()
 
     def _write_header(self) -> None:
         header = {

@@ -8,11 +8,14 @@ import io
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 from seq2seq.config import Tokenizer as Options
+from seq2seq.data.sampling import Cut, Pieces, merges, unigrams
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint
 
@@ -23,6 +26,7 @@ SIDE_FILES = ("tokenizer.source.model", "tokenizer.target.model")
 
 LONGEST_LINE = 1 << 16  # bytes; pieces are not looked for in longer ones
 SPACE_MARK = "\u2581"
+WORD = re.compile(f"{SPACE_MARK}[^{SPACE_MARK}]*|[^{SPACE_MARK}]+")
 LINE_ENDS = re.compile("[\n\r]")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -35,6 +39,7 @@ class Tokenizer:
 
         self.model = model
         self._processor = SentencePieceProcessor(model_proto=model)
+        self._cuts: dict[float, Cut] = {}  # how to cut words at random, by alpha
 
     def __len__(self) -> int:
         return self._processor.vocab_size()
@@ -54,18 +59,30 @@ class Tokenizer:
 
         A unigram model draws with probabilities to the power of alpha (Kudo 2018), bpe leaves out
         a share of alpha of its merges (Provilkov et al. 2020). The same lines and seed give the
-        same ids: SentencePiece starts a thread for each call, whose random numbers begin anew.
+        same ids, in every process.
         """
-        from sentencepiece import set_random_generator_seed
+        if alpha not in self._cuts:
+            by_rank = all(score.is_integer() for score in self._pieces.scores.values())  # as in bpe
+            self._cuts[alpha] = (merges if by_rank else unigrams)(self._pieces, alpha)
+        cut, random = self._cuts[alpha], Random(seed)
+        return [
+            list(chain.from_iterable(cut(word, random) for word in WORD.findall(text)))
+            for text in self._processor.normalize([_valid(line) for line in lines])
+        ]
 
-        set_random_generator_seed(seed)
-        return self._processor.encode(
-            [_valid(line) for line in lines],
-            enable_sampling=True,
-            alpha=alpha,
-            nbest_size=-1,
-            num_threads=1,
-        )
+    @cached_property
+    def _pieces(self) -> Pieces:
+        """What text may be cut into."""
+        processor = self._processor
+        special = (processor.is_control, processor.is_unknown, processor.is_byte)
+        tokens = [n for n in range(len(self)) if not any(kind(n) for kind in special)]
+        scores = {processor.id_to_piece(n): processor.get_score(n) for n in tokens}
+        spelled = [processor.piece_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+
+        def spell(character: str) -> list[int]:
+            return [UNK] if UNK in spelled else [spelled[byte] for byte in character.encode()]
+
+        return Pieces(dict(zip(scores, tokens, strict=True)), scores, spell)
 
     def tag(self, name: str) -> int:
         """The id of a piece that text never becomes; raises a UserError if there is none."""
