@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from seq2seq.config import Config, Corpus, Data
-from seq2seq.config.data import Filter
+from seq2seq.config.rules import Filter
 from seq2seq.console import say
 from seq2seq.data.cleaning import KEPT, Cleaner, printable, rules_of, settle
 from seq2seq.data.corpus import Text, find, locate, read_pairs, read_rows

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from seq2seq.config.data import Duplicates, Filter
+from seq2seq.config.rules import Duplicates, Filter
 from seq2seq.data import shards
 from seq2seq.data.cleaning import KEPT, UNREADABLE, Dropped, printable, shown
 from seq2seq.data.filters import FILTERS, description

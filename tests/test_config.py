@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seq2seq.config import Config, differences, documentation, dump, load
-from seq2seq.config.data import RULES
+from seq2seq.config.page import page
+from seq2seq.config.rules import RULES
 from seq2seq.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
@@ -835,15 +836,15 @@ def test_the_options_grow_by_decision_only():
 
 
 def test_every_option_is_described():
-    page = documentation.page()
-    assert all(f"| `{option}`" in page for option in OPTIONS.split() if ".target." not in option)
-    assert all(f"\n| `{rule}` |" in page for rule in RULES)
-    assert "|  |\n" not in page
+    text = page()
+    assert all(f"| `{option}`" in text for option in OPTIONS.split() if ".target." not in option)
+    assert all(f"\n| `{rule}` |" in text for rule in RULES)
+    assert "|  |\n" not in text
 
 
 def test_the_page_of_options_is_what_the_options_say():
     written = (ROOT / "docs/options.md").read_text(encoding="utf-8")
-    assert written == documentation.page(), "run: python -m seq2seq.config > docs/options.md"
+    assert written == page(), "run: python -m seq2seq.config > docs/options.md"
 
 
 def test_a_config_is_read_without_torch():

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from seq2seq.config.data import RULES, Filter
+from seq2seq.config.rules import RULES, Filter
 from seq2seq.data import filters
 from seq2seq.data.filters import FILTERS, description, fingerprints, first_of_each
 from seq2seq.data.inspection import count_letters, figures

@@ -120,7 +120,7 @@ def test_what_a_worker_raises_comes_through_at_once(error, failing):
 
 
 def test_a_defect_is_shown_where_it_is(capfd):
-    with pytest.raises(UserError):
+    with pytest.raises(RuntimeError, match="a worker process failed, as it says above"):
         spread(Failing(ZeroDivisionError("defect"), 1), 2, untold)
     assert "ZeroDivisionError: defect" in capfd.readouterr().err
 

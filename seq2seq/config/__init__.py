@@ -11,8 +11,9 @@ from seq2seq.config.options import (
     Training,
     Transformer,
 )
-from seq2seq.config.reading import differences, dump, load
+from seq2seq.config.reading import load
 from seq2seq.config.section import Section
+from seq2seq.config.writing import differences, dump
 
 __all__ = [
     "LOWER_IS_BETTER",

@@ -1,5 +1,5 @@
 """Prints docs/options.md."""
 
-from seq2seq.config.documentation import page
+from seq2seq.config.page import page
 
 print(page(), end="")

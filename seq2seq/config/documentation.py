@@ -1,20 +1,20 @@
-"""Options in words: what is wrong with one, and the page that lists them all.
+"""Options in words: what is wrong with one, and what it may be instead.
 
 Keys lead to an option: ("data", "train", 0, "source") is data.train.0.source.
 """
 
 import difflib
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from seq2seq.config.data import RULES, File, Source
+from seq2seq.config.data import File, Source
 from seq2seq.config.options import Config
-from seq2seq.config.section import FREE, Section
+from seq2seq.config.rules import RULES
+from seq2seq.config.section import Section
 
 Keys = tuple[str | int, ...]
 
@@ -69,7 +69,7 @@ def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
         elif kind == "extra_forbidden":
             yield keys, _unknown(keys, holder)
         elif kind == "missing":
-            description = _description(holder.model_fields[str(keys[-1])])
+            description = described(holder.model_fields[str(keys[-1])])
             yield keys, f"is required: {description[0].lower()}{description[1:].rstrip('.')}"
         else:
             yield keys, _message(keys, problem)
@@ -85,7 +85,7 @@ def _message(keys: Keys, problem: Any) -> str:
     if kind == "literal_error":
         return _wrong_choice(value, context["expected"].replace("'", ""))
     if kind == "model_type":
-        return f"must be {_form(_named(context['class_name']))}, not {shown(value)}"
+        return f"must be {form(section_named(context['class_name']))}, not {shown(value)}"
     if kind == "model_attributes_type":
         return f"must be options such as {{{_example(keys)}}}, not {shown(value)}"
     if kind in MESSAGES:
@@ -188,7 +188,7 @@ def _sections_in(annotation: Any) -> list[type[Section]]:
     return [section for part in get_args(annotation) for section in _sections_in(part)]
 
 
-def _sections(section: type[Section] = Config, above: str = "") -> Iterator[tuple[str, Any]]:
+def all_sections(section: type[Section] = Config, above: str = "") -> Iterator[tuple[str, Any]]:
     """Each section with what stands before the names of its options.
 
     Lists and entries by name are left out, because all they hold is like data.valid.
@@ -197,21 +197,24 @@ def _sections(section: type[Section] = Config, above: str = "") -> Iterator[tupl
     for name, field in section.model_fields.items():
         if get_origin(_bare(field.annotation)) not in (list, dict):
             for inner in _sections_in(field.annotation):
-                yield from _sections(inner, f"{above}{name}.")
+                yield from all_sections(inner, f"{above}{name}.")
 
 
 OPTIONS = list(
-    dict.fromkeys(above + name for above, section in _sections() for name in section.model_fields)
+    dict.fromkeys(
+        above + name for above, section in all_sections() for name in section.model_fields
+    )
 )
 
 
-def _description(field: FieldInfo) -> str:
+def described(field: FieldInfo) -> str:
+    """What an option means."""
     return field.description or " Or: ".join(
         section.__doc__ or "" for section in _sections_in(field.annotation)
     )
 
 
-def _named(name: str) -> type[Section]:
+def section_named(name: str) -> type[Section]:
     """The section of a name."""
     every = [Section]
     for section in every:
@@ -219,96 +222,9 @@ def _named(name: str) -> type[Section]:
     return next(section for section in every if section.__name__ == name)
 
 
-def _form(section: type[Section]) -> str:
+def form(section: type[Section]) -> str:
+    """What a section may be given as."""
     names = list(section.model_fields)
     listed = ", ".join(names if len(names) <= 4 else [*names[:3], "..."])
     alone = "a path, or " if issubclass(section, File | Source) else ""
     return f"{alone}options {{{listed}}}"
-
-
-ELSEWHERE = {"name": "the file's name", "model.kind": "required below `model:`"}  # not defaults
-
-
-def page() -> str:
-    """All options as Markdown."""
-    lines = [
-        "# Options",
-        "",
-        "Written by `python -m seq2seq.config`; the text itself stands beside each option there.",
-        "",
-        "An option marked \\* may change between stopping a run and resuming it. "
-        "Each entry of `data.train` and of `data.test` is like `data.valid`.",
-    ]
-    sections: dict[type[Section], str] = {}
-    for above, section in _sections():
-        sections.setdefault(section, above)
-    for section, above in sections.items():
-        kind = next((f", kind: {kind}" for kind in KINDS if KINDS[kind] is section), "")
-        lines += [
-            "",
-            f"## {above.rstrip('.') or 'The experiment'}{kind}",
-            "",
-            str(section.__doc__),
-            "",
-        ]
-        lines += ["| option | value | unless given | meaning |", "| --- | --- | --- | --- |"]
-        schema = section.model_json_schema()["properties"]
-        for name, field in section.model_fields.items():
-            mark = " \\*" if FREE in field.metadata else ""
-            default = ELSEWHERE.get(above + name) or _default(field)
-            cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
-            lines.append(_row(*cells, _description(field)))
-    return "\n".join([*lines, *_rules()]) + "\n"
-
-
-def _rules() -> Iterator[str]:
-    """The rules of filters as Markdown."""
-    yield from ["", "## data.filters", "", "Each is a rule's name, or {rule: name, option: value}."]
-    yield from ["", "| rule | option | value | unless given | meaning |"]
-    yield "| --- | --- | --- | --- | --- |"
-    for name, section in RULES.items():
-        yield _row(f"`{name}`", "", "", "", str(section.__doc__))
-        schema = section.model_json_schema()["properties"]
-        for option, field in section.model_fields.items():
-            if option != "rule":
-                cells = [f"`{option}`", _values(schema[option]), _default(field)]
-                yield _row("", *cells, _description(field))
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(re.sub(r'<(?=[a-z0-9])', chr(92) + '<', cell) for cell in cells)} |"
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    if isinstance(field.default, Section):
-        return "as below"
-    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
-
-
-def _values(schema: dict[str, Any]) -> str:
-    """What an option may be, in words, from its JSON schema."""
-    if schema.get("discriminator", {}).get("propertyName") == "rule":
-        return "a rule's name, or {rule, ...}"
-    if choices := schema.get("anyOf", schema.get("oneOf")):
-        return ", or ".join(map(_values, choices))
-    if "$ref" in schema:
-        return _form(_named(schema["$ref"].rpartition("/")[2]))
-    if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
-    if "pattern" in schema:
-        return PATTERNS[schema["pattern"]]
-    kind = schema["type"]
-    if kind == "array":
-        least, most = schema.get("minItems", 0), schema.get("maxItems")
-        count = f"list of {most}" if most else "list, not empty" if least else "list"
-        return f"{count}: {_values(schema['items'])}"
-    if kind == "object":
-        return f"{{name: {', '.join(map(_values, schema['patternProperties'].values()))}}}"
-    words = {"string": "text", "boolean": "true or false", "null": "null"}
-    words |= {"integer": "whole number", "number": "number"}
-    ranges = {"minimum": "{} or more", "exclusiveMinimum": "more than {}"}
-    ranges |= {"maximum": "{} or less", "exclusiveMaximum": "less than {}"}
-    bounds = [text.format(schema[bound]) for bound, text in ranges.items() if bound in schema]
-    return f"{words[kind]}, {' and '.join(bounds)}" if bounds else words[kind]

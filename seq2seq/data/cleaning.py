@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seq2seq.config import Corpus, Data
-from seq2seq.config.data import Duplicates, Filter
+from seq2seq.config.rules import Duplicates, Filter
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.rows import Pair, Unreadable

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from seq2seq.config import data
+from seq2seq.config import rules
 from seq2seq.config.section import Section
 from seq2seq.data.inspection import (
     UNITS,
@@ -35,16 +35,16 @@ Keeps = Callable[[str, str], bool]  # source, target -> whether the pair is kept
 Languages = tuple[str, str]  # of source and target
 
 
-def _empty(rule: data.Empty, languages: Languages) -> Keeps:
+def _empty(rule: rules.Empty, languages: Languages) -> Keeps:
     return lambda source, target: is_visible(source) and is_visible(target)
 
 
-def _length(rule: data.Length, languages: Languages) -> Keeps:
+def _length(rule: rules.Length, languages: Languages) -> Keeps:
     count, least, most = UNITS[rule.unit], rule.min, rule.max
     return lambda source, target: least <= count(source) <= most and least <= count(target) <= most
 
 
-def _ratio(rule: data.Ratio, languages: Languages) -> Keeps:
+def _ratio(rule: rules.Ratio, languages: Languages) -> Keeps:
     """Of two empty sides none is longer; beside one empty side, any other is too long."""
     count, most = UNITS[rule.unit], rule.max
 
@@ -56,7 +56,7 @@ def _ratio(rule: data.Ratio, languages: Languages) -> Keeps:
     return keeps
 
 
-def _identical(rule: data.Identical, languages: Languages) -> Keeps:
+def _identical(rule: rules.Identical, languages: Languages) -> Keeps:
     """Neither case nor spaces make a difference."""
 
     def keeps(source: str, target: str) -> bool:
@@ -66,7 +66,7 @@ def _identical(rule: data.Identical, languages: Languages) -> Keeps:
     return keeps
 
 
-def _letters(rule: data.Letters, languages: Languages) -> Keeps:
+def _letters(rule: rules.Letters, languages: Languages) -> Keeps:
     least = rule.min
 
     def passes(text: str) -> bool:
@@ -79,7 +79,7 @@ def _letters(rule: data.Letters, languages: Languages) -> Keeps:
     return lambda source, target: passes(source) and passes(target)
 
 
-def _script(rule: data.Script, languages: Languages) -> Keeps:
+def _script(rule: rules.Script, languages: Languages) -> Keeps:
     least = rule.min
 
     def passes(text: str, foreign: Callable[[str], int]) -> bool:
@@ -99,22 +99,22 @@ def _script(rule: data.Script, languages: Languages) -> Keeps:
     return lambda source, target: passes(source, in_source) and passes(target, in_target)
 
 
-def _numbers(rule: data.Numbers, languages: Languages) -> Keeps:
+def _numbers(rule: rules.Numbers, languages: Languages) -> Keeps:
     """Compares figures, in any order. It cannot read words: `two` is not 2, 1 million not 1,000,000
     and 3 pm not 15:00, so the rule is for text that has its numbers in figures on both sides.
     """
     return lambda source, target: figures(source) == figures(target)
 
 
-def _brackets(rule: data.Brackets, languages: Languages) -> Keeps:
+def _brackets(rule: rules.Brackets, languages: Languages) -> Keeps:
     return lambda source, target: brackets(source) == brackets(target)
 
 
-def _markup(rule: data.Markup, languages: Languages) -> Keeps:
+def _markup(rule: rules.Markup, languages: Languages) -> Keeps:
     return lambda source, target: not (has_markup(source) or has_markup(target))
 
 
-def _control(rule: data.Control, languages: Languages) -> Keeps:
+def _control(rule: rules.Control, languages: Languages) -> Keeps:
     return lambda source, target: not (has_control(source) or has_control(target))
 
 
@@ -130,7 +130,7 @@ def _identifier() -> Any:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def _language(rule: data.Language, languages: Languages) -> Keeps:
+def _language(rule: rules.Language, languages: Languages) -> Keeps:
     """The probability is over all languages that the model knows, not over the two."""
     identifier, least, shortest = _identifier(), rule.min, rule.min_characters
     source_language, target_language = rule.languages or languages
@@ -179,20 +179,20 @@ that does not exist, and for an extra that is missing.
 def description(rule: Section) -> str:
     """A rule as reports show it, with all its parameters, such as `length (max 100 words)`."""
     match rule:
-        case data.Length(min=1):
+        case rules.Length(min=1):
             details = f"max {rule.max} {rule.unit}"
-        case data.Length():
+        case rules.Length():
             details = f"{rule.min} to {rule.max} {rule.unit}"
-        case data.Ratio():
+        case rules.Ratio():
             details = f"max {rule.max:g} in {rule.unit}"
-        case data.Duplicates():
+        case rules.Duplicates():
             return f"duplicates of {rule.of}"
-        case data.Letters():
+        case rules.Letters():
             details = f"min {rule.min:g}"
-        case data.Script():
+        case rules.Script():
             sides = (" or ".join(scripts) for scripts in (rule.source, rule.target))
             details = f"{', '.join(sides)}, min {rule.min:g}"
-        case data.Language():
+        case rules.Language():
             named = [*(rule.languages or []), f"min {rule.min:g}"]
             details = f"{', '.join(named)} from {rule.min_characters} characters"
         case _:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seq2seq.config.data import Duplicates, Filter
+from seq2seq.config.rules import Duplicates, Filter
 from seq2seq.data.cleaning import (
     EXAMPLES,
     KEPT,

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -97,6 +98,9 @@ def _work(task: Task[Any], share: int, shares: int, counter: Any, sender: Connec
         sender.send(task(share, shares, done))
     except (UserError, OSError) as error:
         sender.send(error)
+    except Exception:
+        traceback.print_exc()
+        sender.send(RuntimeError("a worker process failed, as it says above"))
 
 
 def _die_with_parent() -> None:

@@ -1,0 +1,106 @@
+"""The page that lists all options."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from seq2seq.config.documentation import (
+    KINDS,
+    PATTERNS,
+    all_sections,
+    described,
+    form,
+    section_named,
+)
+from seq2seq.config.rules import RULES
+from seq2seq.config.section import FREE, Section
+
+ELSEWHERE = {"name": "the file's name", "model.kind": "required below `model:`"}  # not defaults
+
+
+def page() -> str:
+    """All options as Markdown."""
+    lines = [
+        "# Options",
+        "",
+        "Written by `python -m seq2seq.config`; the text itself stands beside each option there.",
+        "",
+        "An option marked \\* may change between stopping a run and resuming it. "
+        "Each entry of `data.train` and of `data.test` is like `data.valid`.",
+    ]
+    sections: dict[type[Section], str] = {}
+    for above, section in all_sections():
+        sections.setdefault(section, above)
+    for section, above in sections.items():
+        kind = next((f", kind: {kind}" for kind in KINDS if KINDS[kind] is section), "")
+        lines += [
+            "",
+            f"## {above.rstrip('.') or 'The experiment'}{kind}",
+            "",
+            str(section.__doc__),
+            "",
+        ]
+        lines += ["| option | value | unless given | meaning |", "| --- | --- | --- | --- |"]
+        schema = section.model_json_schema()["properties"]
+        for name, field in section.model_fields.items():
+            mark = " \\*" if FREE in field.metadata else ""
+            default = ELSEWHERE.get(above + name) or _default(field)
+            cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
+            lines.append(_row(*cells, described(field)))
+    return "\n".join([*lines, *_rules()]) + "\n"
+
+
+def _rules() -> Iterator[str]:
+    """The rules of filters as Markdown."""
+    yield from ["", "## data.filters", "", "Each is a rule's name, or {rule: name, option: value}."]
+    yield from ["", "| rule | option | value | unless given | meaning |"]
+    yield "| --- | --- | --- | --- | --- |"
+    for name, section in RULES.items():
+        yield _row(f"`{name}`", "", "", "", str(section.__doc__))
+        schema = section.model_json_schema()["properties"]
+        for option, field in section.model_fields.items():
+            if option != "rule":
+                cells = [f"`{option}`", _values(schema[option]), _default(field)]
+                yield _row("", *cells, described(field))
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(re.sub(r'<(?=[a-z0-9])', chr(92) + '<', cell) for cell in cells)} |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, Section):
+        return "as below"
+    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
+
+
+def _values(schema: dict[str, Any]) -> str:
+    """What an option may be, in words, from its JSON schema."""
+    if schema.get("discriminator", {}).get("propertyName") == "rule":
+        return "a rule's name, or {rule, ...}"
+    if choices := schema.get("anyOf", schema.get("oneOf")):
+        return ", or ".join(map(_values, choices))
+    if "$ref" in schema:
+        return form(section_named(schema["$ref"].rpartition("/")[2]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{choice}`" for choice in schema.get("enum", [schema.get("const")]))
+    if "pattern" in schema:
+        return PATTERNS[schema["pattern"]]
+    kind = schema["type"]
+    if kind == "array":
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
+        count = f"list of {most}" if most else "list, not empty" if least else "list"
+        return f"{count}: {_values(schema['items'])}"
+    if kind == "object":
+        return f"{{name: {', '.join(map(_values, schema['patternProperties'].values()))}}}"
+    words = {"string": "text", "boolean": "true or false", "null": "null"}
+    words |= {"integer": "whole number", "number": "number"}
+    ranges = {"minimum": "{} or more", "exclusiveMinimum": "more than {}"}
+    ranges |= {"maximum": "{} or less", "exclusiveMaximum": "less than {}"}
+    bounds = [text.format(schema[bound]) for bound, text in ranges.items() if bound in schema]
+    return f"{words[kind]}, {' and '.join(bounds)}" if bounds else words[kind]
