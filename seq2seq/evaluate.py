@@ -9,16 +9,16 @@ from typing import Any
 from seq2seq.config import Corpus, Data, Evaluation, File
 from seq2seq.console import bar, say
 from seq2seq.data.batches import Batches
-from seq2seq.data.corpus import find, locate, read_lines, read_pairs, verify
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.rows import Pair
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import sha256, write_file, write_json
 from seq2seq.models.folder import LoadedModel
 from seq2seq.runs import open_model
 from seq2seq.scoring.metrics import Score, score
+from seq2seq.text.corpus import find, locate, read_lines, read_pairs, verify
+from seq2seq.text.rows import Pair
 from seq2seq.training.loss import perplexity
 
 Scores = dict[str, Score]

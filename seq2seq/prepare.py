@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import Config
+from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, total
@@ -137,8 +138,13 @@ class Preparation:
         """All that the clean text of a set depends on."""
         data = self.config.data
         corpora = [[known.key, known.corpus.tag] for known in self.known[name]]
-        rules = [[rule.model_dump() for rule in part.rules] for part in self._parts(name)]
-        return [FORMAT, corpora, rules, data.normalize, data.source, data.target]
+        rules = [rule for part in self._parts(name) for rule in part.rules]
+        by_language = "punctuation" in data.normalize or any(
+            isinstance(rule, Language) for rule in rules
+        )
+        languages = [data.source, data.target] if by_language else None  # else they are but labels
+        described = [[rule.model_dump() for rule in part.rules] for part in self._parts(name)]
+        return [FORMAT, corpora, described, data.normalize, languages]
 
     def _parts(self, name: str) -> list[Part]:
         """The corpora of a set; only what is learned from must pass rules."""

@@ -12,16 +12,16 @@ from seq2seq.config import Config, Corpus, Data
 from seq2seq.config.rules import Filter
 from seq2seq.console import say
 from seq2seq.data.cleaning import KEPT, Cleaner, printable, rules_of, settle
-from seq2seq.data.corpus import Text, find, locate, read_pairs, read_rows
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.filters import description
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import all_at_once
-from seq2seq.data.rows import Pair, Unreadable
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.errors import UserError
 from seq2seq.prepare import folder_of
+from seq2seq.text.corpus import Text, find, locate, read_pairs, read_rows
+from seq2seq.text.rows import Pair, Unreadable
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
 

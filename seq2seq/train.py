@@ -14,7 +14,6 @@ from torch import Tensor
 from seq2seq.config import Config, differences, dump, load
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
-from seq2seq.data.corpus import find, read_pairs
 from seq2seq.data.mixing import Mixture
 from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
@@ -26,6 +25,7 @@ from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import RUNS
 from seq2seq.scoring.metrics import score
+from seq2seq.text.corpus import find, read_pairs
 from seq2seq.training import loop
 from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.loss import perplexity

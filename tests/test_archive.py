@@ -25,9 +25,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data.archive import unpacked
-from seq2seq.data.inflate import CHUNK
 from seq2seq.errors import UserError
+from seq2seq.text.archive import unpacked
+from seq2seq.text.inflate import CHUNK
 
 if sys.version_info >= (3, 14):
     from compression import zstd

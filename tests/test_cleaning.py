@@ -18,8 +18,8 @@ from seq2seq.data import shards
 from seq2seq.data.cleaning import KEPT, UNREADABLE, Dropped, printable, shown
 from seq2seq.data.filters import FILTERS, description
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.rows import Pair, Unreadable
 from seq2seq.data.shards import Clean, Part, Shard, Work, settle_all
+from seq2seq.text.rows import Pair, Unreadable
 
 LANGUAGES = ("en", "de")
 PLACE = {"source": 0, "target": 1}

@@ -23,8 +23,8 @@ import yaml
 from server import Answer, Server
 
 from seq2seq.config import load
-from seq2seq.data import corpus, download
 from seq2seq.data.store import Store
+from seq2seq.text import corpus, download
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.config import Corpus, Data, File
-from seq2seq.data import corpus as corpus_module
-from seq2seq.data.corpus import (
+from seq2seq.errors import UserError
+from seq2seq.text import corpus as corpus_module
+from seq2seq.text.corpus import (
     STDIN_KEPT,
     Text,
     expanded,
@@ -28,8 +29,7 @@ from seq2seq.data.corpus import (
     read_rows,
     verify,
 )
-from seq2seq.data.rows import Pair, Unreadable
-from seq2seq.errors import UserError
+from seq2seq.text.rows import Pair, Unreadable
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from types import FrameType
 import pytest
 from server import PAGE, PAGE_ANSWER, Answer, Server
 
-from seq2seq.data import download, remote
-from seq2seq.data.download import fetch
 from seq2seq.errors import Stopped, UserError
+from seq2seq.text import download, remote
+from seq2seq.text.download import fetch
 
 CONTENT = random.Random(1).randbytes(3_000_000)
 OTHER = random.Random(2).randbytes(3_000_000)
@@ -294,7 +294,7 @@ def test_a_signal_comes_through_and_the_part_stays(server, path, error):
 
 
 def _fetching(path: Path, url: str) -> "subprocess.Popen[bytes]":
-    code = "import sys, pathlib; from seq2seq.data.download import fetch; "
+    code = "import sys, pathlib; from seq2seq.text.download import fetch; "
     code += f"fetch(pathlib.Path({str(path)!r}), [{url!r}], {SHA256!r})"
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seq2seq.data import exchange, rows
-from seq2seq.data.formats import (
+from seq2seq.errors import UserError
+from seq2seq.text import exchange, rows
+from seq2seq.text.formats import (
     PAIRS,
     SIDES,
     Pair,
@@ -19,7 +20,6 @@ from seq2seq.data.formats import (
     Unreadable,
     format_of,
 )
-from seq2seq.errors import UserError
 
 ODD = ["\r", "\n", "\t", " ", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\ufeff", '"', "\\", "\0"]
 ODD += ["&", "<", ">", "&amp;", "</seg>", "]]>", "{", "ä", "𝄞", "msgid", "#", "'"]

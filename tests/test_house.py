@@ -26,6 +26,7 @@ FLOORS = [
     {"distributed"},
     {"files", "console"},
     {"config"},
+    {"text"},
     {"data"},
     {"models"},
     {"runs", "training", "decoding", "scoring"},

@@ -19,9 +19,9 @@ import pytest
 import sacrebleu
 from sacrebleu.dataset.fake_sgml import FakeSGMLDataset
 
-from seq2seq.data.formats import SIDES
-from seq2seq.data.hub import huggingface_file, sacrebleu_files
 from seq2seq.errors import UserError
+from seq2seq.text.formats import SIDES
+from seq2seq.text.hub import huggingface_file, sacrebleu_files
 
 SIDES_OF_SET = {
     "toy-src.en.sgm": [" the house\n", "3 < 5", "x\u2028y"],
@@ -120,7 +120,7 @@ def test_a_cache_that_may_not_be_written_can_be_read(toy, monkeypatch):
         toy.known_at(address)
         found = sacrebleu_files("toy/full", ("en", "de"))
     monkeypatch.setattr("os.access", lambda *_: False)
-    monkeypatch.setattr("seq2seq.data.hub.lock", lambda *_, **__: pytest.fail("it needs no lock"))
+    monkeypatch.setattr("seq2seq.text.hub.lock", lambda *_, **__: pytest.fail("it needs no lock"))
     assert sacrebleu_files("toy/full", ("en", "de")) == found
 
 

@@ -320,7 +320,7 @@ CHANGES = {
     "seed": (None, {"seed": 2}, {"tokenizer"}),
     "time": (lambda: [os.utime(path) for path in Path().glob("*.*")], {}, set()),
     "model": (None, {"model__dim": 64, "training__batch_tokens": 99}, set()),
-    "language": (None, {"data__target": "de"}, ALL),
+    "language, a label": (None, {"data__target": "de"}, set()),
     "normalization": (None, {"data__normalize": ["nfc"]}, ALL),
     "rules": (None, {"data__filters": ["empty"]}, {"tokenizer", "train"}),
     "rules of a corpus": (
@@ -334,6 +334,14 @@ CHANGES = {
     "more to train on": (None, {"data__train": [pair("train"), pair("test")]}, ALL),
     "other valid": (None, {"data__valid": pair("test")}, {"valid"}),
 }
+
+
+def test_a_language_matters_where_something_goes_by_it():
+    prepare(toy_config(data__normalize=["punctuation"]))
+    before = _marks()
+    prepare(toy_config(data__normalize=["punctuation"], data__target="de"))
+    after = _marks()
+    assert {name for name in ALL if before[name] != after[name]} == ALL
 
 
 @pytest.mark.parametrize("change", CHANGES)

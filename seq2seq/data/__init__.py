@@ -1,1 +1,1 @@
-"""From files of text to batches of token ids."""
+"""Pairs of segments to batches of token ids: cleaned, cut into pieces, stored, mixed."""

@@ -16,7 +16,7 @@ from seq2seq.config import Corpus, Data
 from seq2seq.config.rules import Duplicates, Filter
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.rows import Pair, Unreadable
+from seq2seq.text.rows import Pair, Unreadable
 
 EXAMPLES = 3  # of each rule, kept to show
 LONGEST_EXAMPLE = 200  # characters

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from seq2seq.data.cleaning import EXAMPLES, Dropped, add, shown
-from seq2seq.data.rows import Pair
 from seq2seq.data.store import Side, Store, smallest_type
 from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.text.rows import Pair
 
 
 class Sides(NamedTuple):

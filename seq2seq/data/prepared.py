@@ -12,10 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from seq2seq.config import Corpus, Data, File
 from seq2seq.console import bar
-from seq2seq.data.corpus import Text, find, locate, read_pairs, verify
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, sha256, write_json
+from seq2seq.text.corpus import Text, find, locate, read_pairs, verify
 
 FORMAT = 2  # raised when what is prepared changes its meaning
 

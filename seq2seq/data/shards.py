@@ -32,13 +32,13 @@ from seq2seq.data.cleaning import (
     settle,
     shown,
 )
-from seq2seq.data.corpus import Text, read_rows
 from seq2seq.data.encoding import Outcome, Sides, encode
-from seq2seq.data.rows import Pair
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.data.workers import Done
 from seq2seq.files import write_file, write_json
+from seq2seq.text.corpus import Text, read_rows
+from seq2seq.text.rows import Pair
 
 
 class Part(NamedTuple):

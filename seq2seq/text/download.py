@@ -18,10 +18,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from seq2seq.console import say
-from seq2seq.data.remote import BrokenOffError, Remote, RemoteError, has_page_name, opened
 from seq2seq.errors import UserError
 from seq2seq.files import sha256 as sha256_of
 from seq2seq.files import sync_folder, write_json
+from seq2seq.text.remote import BrokenOffError, Remote, RemoteError, has_page_name, opened
 
 WAITS = (1.0, 3.0, 10.0)  # seconds before each attempt to go on
 ADVANCE = 1 << 20  # bytes that must have come before they are all allowed again

@@ -12,8 +12,9 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from seq2seq.data.exchange import read_po, read_tmx, read_xliff
-from seq2seq.data.rows import (
+from seq2seq.errors import UserError
+from seq2seq.text.exchange import read_po, read_tmx, read_xliff
+from seq2seq.text.rows import (
     Pair,
     Reading,
     Unreadable,
@@ -23,7 +24,6 @@ from seq2seq.data.rows import (
     pair_of_lines,
     whole,
 )
-from seq2seq.errors import UserError
 
 PACKED = {".gz", ".bz2", ".xz", ".zst", ".zip"}
 SUFFIXES = {

@@ -8,8 +8,8 @@ out, but not what they enclose.
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
-from seq2seq.data.rows import Pair, Reading, Unreadable, pair_of_lines, whole
 from seq2seq.errors import UserError
+from seq2seq.text.rows import Pair, Reading, Unreadable, pair_of_lines, whole
 
 LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 CODES = {"bpt", "ept", "it", "ph", "ut"}  # elements whose content is the formatting's own code

@@ -20,14 +20,14 @@ import numpy as np
 from seq2seq.config import Corpus, Data, File, Source
 from seq2seq.config.data import HUGGINGFACE, LANGUAGE, SACREBLEU, STDIN
 from seq2seq.console import say
-from seq2seq.data.archive import unpacked
-from seq2seq.data.download import fetch
-from seq2seq.data.formats import PAIRS, SIDES, format_of
-from seq2seq.data.hub import huggingface_file, sacrebleu_files
-from seq2seq.data.rows import Pair, Reading, Unreadable
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import new_file
+from seq2seq.text.archive import unpacked
+from seq2seq.text.download import fetch
+from seq2seq.text.formats import PAIRS, SIDES, format_of
+from seq2seq.text.hub import huggingface_file, sacrebleu_files
+from seq2seq.text.rows import Pair, Reading, Unreadable
 
 GIGABYTE = 10**9
 HUB = Path("data", "huggingface")
@@ -54,7 +54,9 @@ class Text(NamedTuple):
     def description(self) -> list[object]:
         """All that its pairs depend on, beside the content of the files."""
         members = [file.member for file in self.files]
-        return [members, self.formats, self.fields, self.languages, self.stop]
+        speaks = self.formats != ["tsv"] and len(self.files) == 1  # else languages only name files
+        languages = self.languages if speaks else None
+        return [members, self.formats, self.fields, languages, self.stop]
 
 
 def find(

@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from seq2seq.data.inflate import CHUNK, Filled, Limited, damage_named, inflated
 from seq2seq.errors import UserError
+from seq2seq.text.inflate import CHUNK, Filled, Limited, damage_named, inflated
 
 LARGEST_HEADER = 1 << 20  # bytes that tar may need to say what comes next
 LISTED = 10  # names that a message has room for

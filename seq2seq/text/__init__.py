@@ -1,0 +1,1 @@
+"""Text where it lies, in whatever form, to pairs of segments."""
