@@ -17,8 +17,9 @@ from seq2seq.files import sha256, write_file, write_json
 from seq2seq.models.folder import LoadedModel
 from seq2seq.runs import open_model
 from seq2seq.scoring.metrics import Score, score
-from seq2seq.text.corpus import find, locate, read_lines, read_pairs, verify
+from seq2seq.text.corpus import read_lines, read_pairs
 from seq2seq.text.rows import Pair
+from seq2seq.text.sources import find, locate, verify
 from seq2seq.training.loss import perplexity
 
 Scores = dict[str, Score]

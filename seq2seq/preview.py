@@ -20,8 +20,9 @@ from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.errors import UserError
 from seq2seq.prepare import folder_of
-from seq2seq.text.corpus import Text, find, locate, read_pairs, read_rows
+from seq2seq.text.corpus import Text, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
+from seq2seq.text.sources import find, locate
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
 

@@ -25,7 +25,8 @@ from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import RUNS
 from seq2seq.scoring.metrics import score
-from seq2seq.text.corpus import find, read_pairs
+from seq2seq.text.corpus import read_pairs
+from seq2seq.text.sources import find
 from seq2seq.training import loop
 from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.loss import perplexity

@@ -24,7 +24,7 @@ from server import Answer, Server
 
 from seq2seq.config import load
 from seq2seq.data.store import Store
-from seq2seq.text import corpus, download
+from seq2seq.text import download, sources
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.yaml"))
@@ -283,7 +283,7 @@ def _rewritten(name: str, server: Server) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if not name.startswith("quickstart")])
 def test_a_published_config_leads_from_download_to_stores(name, server, monkeypatch, command):
-    monkeypatch.setattr(corpus, "sacrebleu_files", _of_sacrebleu)
+    monkeypatch.setattr(sources, "sacrebleu_files", _of_sacrebleu)
     _rewritten(name, server)
     result = command("prepare", f"{name}.yaml")
     assert (result.code, result.out) == (0, b""), result.err
@@ -313,7 +313,7 @@ def test_a_published_config_leads_from_download_to_stores(name, server, monkeypa
 
 
 def test_a_server_that_breaks_off_is_gone_on_with(server, monkeypatch, command):
-    monkeypatch.setattr(corpus, "sacrebleu_files", _of_sacrebleu)
+    monkeypatch.setattr(sources, "sacrebleu_files", _of_sacrebleu)
     _rewritten("wmt14", server)
     path = "/wmt13/training-parallel-commoncrawl.tgz"
     server.answers[path] = Answer(break_after=1000, times=2)
@@ -327,7 +327,7 @@ def test_a_server_that_breaks_off_is_gone_on_with(server, monkeypatch, command):
 
 
 def test_a_server_that_lies_about_a_checksum_is_not_believed(server, monkeypatch, command):
-    monkeypatch.setattr(corpus, "sacrebleu_files", _of_sacrebleu)
+    monkeypatch.setattr(sources, "sacrebleu_files", _of_sacrebleu)
     _rewritten("wmt14", server)
     path = "/wmt14/training-parallel-nc-v9.tgz"
     other = server.folder / "wmt13/training-parallel-un.tgz"

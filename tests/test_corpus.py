@@ -16,20 +16,10 @@ from hypothesis import strategies as st
 
 from seq2seq.config import Corpus, Data, File
 from seq2seq.errors import UserError
-from seq2seq.text import corpus as corpus_module
-from seq2seq.text.corpus import (
-    STDIN_KEPT,
-    Text,
-    expanded,
-    find,
-    locate,
-    parting,
-    read_lines,
-    read_pairs,
-    read_rows,
-    verify,
-)
+from seq2seq.text import sources
+from seq2seq.text.corpus import Text, parting, read_lines, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
+from seq2seq.text.sources import STDIN_KEPT, expanded, find, locate, verify
 
 
 @pytest.fixture(autouse=True)
@@ -207,8 +197,8 @@ def test_sets_of_sacrebleu_and_of_the_hub_are_asked_for_there(monkeypatch):
         asked.append((name, home))
         return Path("kept.jsonl")
 
-    monkeypatch.setattr(corpus_module, "sacrebleu_files", sacrebleu)
-    monkeypatch.setattr(corpus_module, "huggingface_file", huggingface)
+    monkeypatch.setattr(sources, "sacrebleu_files", sacrebleu)
+    monkeypatch.setattr(sources, "huggingface_file", huggingface)
     assert _paths("sacrebleu:wmt14/full") == [["kept.src", "kept.ref"]]
     assert _paths("huggingface:a/b:c") == [["kept.jsonl"]]
     assert _formats("sacrebleu:wmt14/full") == [["text", "text"]]
@@ -390,7 +380,7 @@ def test_a_file_that_is_not_there_is_fetched_if_it_is_known_where(monkeypatch):
         fetched.append((path, urls, sha256))
         _write(str(path), "a")
 
-    monkeypatch.setattr(corpus_module, "fetch", fetch)
+    monkeypatch.setattr(sources, "fetch", fetch)
     file = File(path="data/a", urls=["https://one.org", "https://two.org"], sha256="a" * 64)
     for _ in range(2):  # what is there is not fetched again
         assert locate(file) == Path("data/a")

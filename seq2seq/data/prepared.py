@@ -15,7 +15,8 @@ from seq2seq.console import bar
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, sha256, write_json
-from seq2seq.text.corpus import Text, find, locate, read_pairs, verify
+from seq2seq.text.corpus import Text, read_pairs
+from seq2seq.text.sources import find, locate, verify
 
 FORMAT = 2  # raised when what is prepared changes its meaning
 

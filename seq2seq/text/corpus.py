@@ -1,38 +1,18 @@
-"""Text where it lies: the sources of a config become files, and files become pairs.
+"""Files of text to pairs of segments, and what is wrong where two files are not aligned."""
 
-A source may name a file, a pattern, shards, an archive, a set of sacreBLEU's or of the Hugging Face
-hub, or standard input; once found, each is one file that holds pairs, or a file a side.
-"""
-
-import glob
-import io
-import os
-import re
-import shutil
 import sys
 from collections.abc import Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 
-from seq2seq.config import Corpus, Data, File, Source
-from seq2seq.config.data import HUGGINGFACE, LANGUAGE, SACREBLEU, STDIN
-from seq2seq.console import say
-from seq2seq.distributed import leads
+from seq2seq.config import File
 from seq2seq.errors import UserError
-from seq2seq.files import new_file
 from seq2seq.text.archive import unpacked
-from seq2seq.text.download import fetch
-from seq2seq.text.formats import PAIRS, SIDES, format_of
-from seq2seq.text.hub import huggingface_file, sacrebleu_files
+from seq2seq.text.formats import PAIRS, SIDES
 from seq2seq.text.rows import Pair, Reading, Unreadable
-
-GIGABYTE = 10**9
-HUB = Path("data", "huggingface")
-STDIN_KEPT = "stdin.tsv"
-WILD = re.compile(r"[*?[]")
 
 
 class Text(NamedTuple):
@@ -57,146 +37,6 @@ class Text(NamedTuple):
         speaks = self.formats != ["tsv"] and len(self.files) == 1  # else languages only name files
         languages = self.languages if speaks else None
         return [members, self.formats, self.fields, languages, self.stop]
-
-
-def find(
-    corpus: Corpus, data: Data, home: Path = Path(), scratch: Path | None = None
-) -> list[Text]:
-    """The text of a corpus, in order.
-
-    What comes from standard input is kept in `home`, for the next time that nothing comes; in
-    `scratch`, if that is given.
-
-    Only sets of sacreBLEU's and of the Hugging Face hub are fetched here. Raises a UserError for
-    shards that do not match, and for what cannot be fetched.
-    """
-    return [text for source in corpus.sources for text in _find(source, data, home, scratch)]
-
-
-def _find(source: Source, data: Data, home: Path, scratch: Path | None) -> list[Text]:
-    languages = source.languages or [data.source, data.target]
-    shards = list(zip(*_sides(source, languages, home, scratch), strict=True))
-    return [
-        Text(
-            list(files),
-            [_format(source, file, pairs=len(files) == 1) for file in files],
-            [int(field) if field.isdecimal() else field for field in source.fields or []] or None,
-            (languages[0], languages[1]),
-            source.on_error == "stop",
-            int(data.max_unpacked * GIGABYTE),
-        )
-        for files in shards
-    ]
-
-
-def _sides(
-    source: Source, languages: list[str], home: Path, scratch: Path | None
-) -> list[list[File]]:
-    """The shards of each side, or of the one file that holds both."""
-    if source.source and source.target:
-        return _aligned([source.source, source.target])
-    path = source.path or ""
-    if path.startswith(SACREBLEU):
-        found = sacrebleu_files(path.removeprefix(SACREBLEU), (languages[0], languages[1]))
-        return [[File(path=str(file))] for file in found]
-    if path.startswith(HUGGINGFACE):
-        return [[File(path=str(huggingface_file(path.removeprefix(HUGGINGFACE), HUB)))]]
-    if path == STDIN:
-        return [[File(path=str(_stdin(home, scratch)))]]
-    if LANGUAGE not in f"{path}{source.member or ''}":
-        hash_ = next(iter(source.sha256), None)
-        return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
-    known: list[str | None] = list(source.sha256)
-    hashes = known if len(known) == 2 else (known or [None]) * 2
-    return _aligned(
-        [
-            File(
-                path=path.replace(LANGUAGE, language),
-                urls=[url.replace(LANGUAGE, language) for url in source.urls],
-                sha256=hash_,
-                member=source.member and source.member.replace(LANGUAGE, language),
-            )
-            for language, hash_ in zip(languages, hashes, strict=True)
-        ]
-    )
-
-
-def _aligned(files: list[File]) -> list[list[File]]:
-    sides = [_shards(file) for file in files]
-    if len(sides[0]) != len(sides[1]):
-        raise UserError(
-            f"{files[0].path} matches {len(sides[0])} files but {files[1].path} {len(sides[1])}; "
-            "each shard needs its other side"
-        )
-    return sides
-
-
-def _shards(file: File) -> list[File]:
-    """The files that a path means: those that match it, in order of their names, or itself."""
-    path = expanded(file.path)
-    if not WILD.search(path) or os.path.exists(path) or file.urls:
-        return [file.model_copy(update={"path": path})]
-    if matches := sorted(glob.glob(path, recursive=True)):
-        return [file.model_copy(update={"path": match}) for match in matches]
-    raise UserError(f"{path} matches no file; put the files there, or name others in the config")
-
-
-def expanded(path: str) -> str:
-    """A path with ~ and ${NAME} replaced; raises a UserError if a variable is not set."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise UserError(f"{path}: the environment variable {found[1]} is not set")
-        return os.environ[found[1]]
-
-    return os.path.expanduser(re.sub(r"\$\{(\w+)\}", value, path))
-
-
-def _format(source: Source, file: File, *, pairs: bool) -> str:
-    if source.format:
-        return source.format
-    if source.path == STDIN:
-        return "tsv"
-    return format_of(file.member or file.path, pairs)
-
-
-def _stdin(home: Path, scratch: Path | None) -> Path:
-    """A file with what standard input brings, which can be read only once, or brought before."""
-    kept = home / STDIN_KEPT
-    stdin = sys.stdin and cast(io.BufferedReader, sys.stdin.buffer)  # none where it was closed
-    if leads() and stdin and not stdin.isatty() and stdin.peek(1):
-        if scratch:
-            kept = scratch / STDIN_KEPT
-        else:
-            say(f"keeping standard input in {kept}")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(kept) as file:
-            shutil.copyfileobj(stdin, file, 1 << 20)
-    elif not kept.exists():
-        raise UserError("data.train is to come from standard input (-), which brings nothing")
-    return kept
-
-
-def locate(file: File, remedy: str = "put it there, or name another file in the config") -> Path:
-    """Where a file lies, fetched if it is missing; a UserError tells what to do if it cannot be."""
-    path = Path(file.path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file of text in the config")
-    if not path.exists():
-        if not file.urls:
-            raise UserError(f"{path} is missing; {remedy}")
-        fetch(path, file.urls, file.sha256)
-    return path
-
-
-def verify(file: File, found: str) -> None:
-    """Raises a UserError if a file, whose SHA-256 is given, is not the one the config means."""
-    if file.sha256 and file.sha256 != found:
-        source = f" from {file.urls[0]}" if file.urls else ""
-        raise UserError(
-            f"{file.path} is not the file that the config means: its sha256 is {found}, not "
-            f"{file.sha256}; move it away and fetch it again{source}"
-        )
 
 
 def read_lines(file: File, form: str = "text", limit: int = sys.maxsize) -> Iterator[str]:
