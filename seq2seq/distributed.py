@@ -3,6 +3,7 @@
 torch is loaded only where there are several. Between processes go tensors and nothing else.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ def least(value: int) -> int:
     if not distributed.is_initialized():
         # One may fetch or train a tokenizer for hours; if it dies, torchrun ends those that wait.
         distributed.init_process_group("gloo", timeout=timedelta(days=2))
+        atexit.register(distributed.destroy_process_group)  # else its threads abort the process
     found = torch.tensor([value])
     distributed.all_reduce(found, distributed.ReduceOp.MIN)
     return int(found.item())
