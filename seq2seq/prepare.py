@@ -55,14 +55,14 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
         for name in SETS:
             preparation.make_store(name)
         preparation.lead(lambda: remove(folder / "work"))
-    parts = preparation.manifest.parts
-    return Prepared(
-        preparation.tokenizers,
-        Store.open(folder / "train"),
-        Store.open(folder / "valid"),
-        fingerprint([parts[name]["key"] for name in SETS]),
-        [corpus["pairs"] for corpus in parts["train"]["corpora"]],
-    )
+        parts = preparation.manifest.parts
+        return Prepared(
+            preparation.tokenizers,
+            Store.open(folder / "train"),
+            Store.open(folder / "valid"),
+            fingerprint([parts[name]["key"] for name in SETS]),
+            [corpus["pairs"] for corpus in parts["train"]["corpora"]],
+        )
 
 
 def folder_of(config: Config) -> Path:

@@ -64,6 +64,7 @@ class Batches:
     def epoch(self, number: int) -> list[np.ndarray]:
         """The pairs of each batch of an epoch, in random order."""
         if self._latest is None or self._latest[0] != number:  # asked for again, it is still there
+            self._latest = None  # two at once would take more memory
             batches = self._cut(self._by_length(self.mixture.draw(self.seed, number)))
             order = np.random.default_rng((self.seed, number, 1)).permutation(len(batches))
             self._latest = number, [batches[index] for index in order]

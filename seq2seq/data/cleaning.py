@@ -144,10 +144,12 @@ def add(some: Sequence[Dropped]) -> Dropped:
 
 
 def report(
-    rules: Sequence[Filter], fates: np.ndarray, examples: dict[int, list[str]]
+    rules: Sequence[Filter], fates: Iterable[np.ndarray], examples: dict[int, list[str]]
 ) -> list[Dropped]:
     """What each rule dropped, in order; rules that dropped nothing, too."""
-    counts = np.bincount(fates, minlength=KEPT + 1)
+    counts = np.zeros(KEPT + 1, np.int64)
+    for some in fates:
+        counts += np.bincount(some, minlength=KEPT + 1)
     names = {number: description(rule) for number, rule in enumerate(rules)}
     if counts[UNREADABLE]:
         names = {UNREADABLE: "on_error: skip", **names}

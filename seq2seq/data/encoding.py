@@ -1,6 +1,6 @@
 """Clean text to pieces, and what was lost on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from typing import NamedTuple
 
@@ -17,6 +17,11 @@ class Sides(NamedTuple):
 
     source: list[str]
     target: list[str]
+
+    def slices(self, size: int) -> Iterator["Sides"]:
+        """All lines, at most so many at once; a slice without lines if there are none."""
+        for start in range(0, max(1, len(self.source)), size):
+            yield Sides(*(side[start : start + size] for side in self))
 
 
 class Outcome(NamedTuple):

@@ -42,6 +42,7 @@ class Mixture:
             for part in _turns(size, epoch * quota, quota, (seed, corpus))
         ]
         drawn = np.concatenate(parts)
+        del parts
         return drawn[permutation(len(drawn), random)]
 
 

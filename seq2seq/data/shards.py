@@ -32,13 +32,15 @@ from seq2seq.data.cleaning import (
     settle,
     shown,
 )
-from seq2seq.data.encoding import Outcome, Sides, encode
+from seq2seq.data.encoding import Outcome, Sides, encode, total
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.data.workers import Done
 from seq2seq.files import write_file, write_json
 from seq2seq.text.corpus import Text, read_rows
 from seq2seq.text.rows import Pair
+
+TOGETHER = 5_000  # lines whose pieces are in memory as Python's numbers, which take much of it
 
 
 class Part(NamedTuple):
@@ -173,7 +175,7 @@ def settle_all(work: Work, plan: Sequence[Shard], parts: Sequence[Part]) -> None
         }
         bad = str(UNREADABLE)
         some[UNREADABLE] = [text for number in own for text in examples[number].get(bad, [])]
-        reports.append(report(part.rules, np.concatenate([fates[n] for n in own]), some))
+        reports.append(report(part.rules, [fates[number] for number in own], some))
     work.finish(plan, fates, reports)
 
 
@@ -236,13 +238,19 @@ class Encode:
     def _encode(self, number: int, fates: np.ndarray) -> None:
         lines = self.clean.lines(number, fates)
         tag = self.tags[self.plan[number].corpus]
-        store, outcome = encode(lines, self.tokenizers, tag, self.longest, training=self.training)
+        stores, outcomes = zip(
+            *(
+                encode(some, self.tokenizers, tag, self.longest, training=self.training)
+                for some in lines.slices(TOGETHER)
+            ),
+            strict=True,
+        )
         arrays = {
-            f"{name}.{part}": getattr(side, part)
-            for name, side in zip(SIDES, store, strict=True)
+            f"{name}.{part}": np.concatenate([getattr(getattr(one, name), part) for one in stores])
+            for name in SIDES
             for part in ("ids", "lengths")
         }
-        write_shard(self.work.ids(number), arrays, outcome._asdict())
+        write_shard(self.work.ids(number), arrays, total(outcomes)._asdict())
 
 
 def encoded(work: Work, plan: Sequence[Shard]) -> Iterator[tuple[Shard, Store, Outcome]]:

@@ -69,6 +69,7 @@ def train(
                 last_saved = progress.update
             if progress.limit(config) or stop():
                 break
+        del updates, numbers  # before the next epoch is made, which takes as much memory
     if not stop() and str(progress.update) not in progress.scores:
         progress = judged(progress)  # the end always is, even if a stop came just before it
         save(progress)
