@@ -25,8 +25,8 @@ import numpy as np
 from seq2seq import prepare
 from seq2seq.config import Config
 from seq2seq.data.batches import Batches
-from seq2seq.data.shards import ROWS
 from seq2seq.data.store import SIDES, Side, Store
+from seq2seq.prepare import ROWS
 from seq2seq.text.archive import unpacked
 
 RULES = ["empty", {"rule": "length", "max": 100}, "ratio", "duplicates"]

@@ -20,3 +20,10 @@ def bar(description: str, total: int | None, unit: str) -> tqdm:
     """A progress bar; nothing where there is no terminal."""
     hidden = None if leads() else True  # None: shown on a terminal
     return tqdm(desc=description, total=total, unit=f" {unit}", disable=hidden, leave=False)
+
+
+def printable(text: str) -> str:
+    """Text that may be shown: a terminal obeys control characters, whoever wrote them."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)

@@ -13,13 +13,14 @@ from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.normalization import normalizer
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import sha256, write_file, write_json
+from seq2seq.files import write_file, write_json
 from seq2seq.models.folder import LoadedModel
 from seq2seq.runs import open_model
 from seq2seq.scoring.metrics import Score, score
 from seq2seq.text.corpus import read_lines, read_pairs
+from seq2seq.text.formats import format_of
 from seq2seq.text.rows import Pair
-from seq2seq.text.sources import find, locate, verify
+from seq2seq.text.sources import check, find, locate
 from seq2seq.training.loss import perplexity
 
 Scores = dict[str, Score]
@@ -75,10 +76,7 @@ def evaluate(
 def read_set(corpus: Corpus, data: Data) -> list[Pair]:
     """The pairs of a test set, whose files must be the right ones; missing ones are fetched."""
     texts = find(corpus, data)
-    for file in (file for text in texts for file in text.files):
-        path = locate(file)
-        if file.sha256:
-            verify(file, sha256(path))
+    check(texts)
     return list(read_pairs(texts))
 
 
@@ -137,7 +135,9 @@ def score_files(hypothesis: Path, reference: Path) -> Scores:
     files = [File(path=str(path)) for path in (hypothesis, reference)]
     for file in files:
         locate(file, "name another file")
-    hypotheses, references = (list(read_lines(file)) for file in files)
+    hypotheses, references = (
+        list(read_lines(file, format_of(file.path, pairs=False))) for file in files
+    )
     metrics = [metric for metric in Evaluation().metrics if metric != "ppl"]
     return score(metrics, hypotheses, [references])
 

@@ -42,7 +42,8 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file durably."""
-    write_file(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_file(path, text.encode(errors="backslashreplace"))  # JSON's own escape of a surrogate
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def folder_of(config: Config) -> Path:
     return Path(config.data.prepared or Path("data", "prepared", config.name))
 
 
-class Cleaned(NamedTuple):
+class CleanSet(NamedTuple):
     """The text of a set, and what was dropped of each of its corpora."""
 
     work: Work
@@ -113,7 +113,8 @@ class Preparation:
     def make_tokenizers(self) -> None:
         """Reads the tokenizers, or makes them of the training text."""
         options, folder = self.config.tokenizer, self.folder
-        key = fingerprint([self._clean_key("train"), options.model_dump(), self.config.seed])
+        tags = self._tags("train")
+        key = fingerprint([self._clean_key("train"), tags, options.model_dump(), self.config.seed])
         if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
             cleaned = self._cleaned("train")
             self.lead(lambda: self._train_tokenizers(key, cleaned))
@@ -122,22 +123,25 @@ class Preparation:
     def make_store(self, name: str) -> None:
         """Makes the store of a set, unless it is there."""
         tokenizers, longest = self.tokenizers, self.config.data.max_length
-        key = fingerprint([name, tokenizers.fingerprint, self._clean_key(name), longest])
+        tags = self._tags(name)
+        key = fingerprint([name, tokenizers.fingerprint, self._clean_key(name), tags, longest])
         if everywhere(self.manifest.has(name, key, (self.folder / name).glob("*"))):
             return
         cleaned = self._cleaned(name)
         work = self._work(key)
-        tags = [known.corpus.tag for known in self.known[name]]
         training = name == "train"
         task = Encode(cleaned.work, work, cleaned.plan, tags, tokenizers, longest, training)
         with together(), bar(name, sum(shard.rows for shard in cleaned.plan), "pairs") as shown:
             spread(task, self._workers(name), shown.update)
         self.lead(lambda: self._merge(name, key, cleaned, task))
 
+    def _tags(self, name: str) -> list[str | None]:
+        return [known.corpus.tag for known in self.known[name]]
+
     def _clean_key(self, name: str) -> list[Any]:
         """All that the clean text of a set depends on."""
         data = self.config.data
-        corpora = [[known.key, known.corpus.tag] for known in self.known[name]]
+        corpora = [known.key for known in self.known[name]]
         rules = [rule for part in self._parts(name) for rule in part.rules]
         by_language = "punctuation" in data.normalize or any(
             isinstance(rule, Language) for rule in rules
@@ -160,7 +164,7 @@ class Preparation:
         size = sum(known.bytes for known in self.known[name])
         return self.workers if size > SMALL else 1
 
-    def _cleaned(self, name: str) -> Cleaned:
+    def _cleaned(self, name: str) -> CleanSet:
         """The clean text of a set."""
         work, data = self._work(self._clean_key(name)), self.config.data
         plan = work.plan() or []
@@ -171,9 +175,9 @@ class Preparation:
                 found = spread(task, self._workers(name), shown.update)[0]
             self.lead(lambda: settle_all(work, found, task.parts))
             plan = found
-        return Cleaned(work, plan, work.dropped())
+        return CleanSet(work, plan, work.dropped())
 
-    def _train_tokenizers(self, key: str, cleaned: Cleaned) -> None:
+    def _train_tokenizers(self, key: str, cleaned: CleanSet) -> None:
         options, folder = self.config.tokenizer, self.folder
         tags = [corpus.tag for corpus in self.config.data.train if corpus.tag]
         if not any((some == KEPT).any() for some in cleaned.work.fates(cleaned.plan)):
@@ -207,7 +211,7 @@ class Preparation:
         sizes = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
         self.manifest.add("tokenizer", key, folder.glob("tokenizer*.model"), {"pieces": sizes})
 
-    def _merge(self, name: str, key: str, cleaned: Cleaned, task: Encode) -> None:
+    def _merge(self, name: str, key: str, cleaned: CleanSet, task: Encode) -> None:
         """Makes one store of all shards, and tells what became of the pairs."""
         folder = self.folder / name
         outcomes: list[list[Outcome]] = [[] for _ in self.known[name]]
@@ -224,14 +228,14 @@ class Preparation:
         self.manifest.add(name, key, folder.glob("*"), facts)
         say("\n".join(told(name, facts)))
 
-    def _facts(self, name: str, cleaned: Cleaned, outcomes: list[Outcome]) -> dict[str, Any]:
+    def _facts(self, name: str, cleaned: CleanSet, outcomes: list[Outcome]) -> dict[str, Any]:
         """What became of the pairs of a set."""
         corpora = [
             {
                 "text": [text.name for text in known.texts],
                 "rows": sum(shard.rows for shard in cleaned.plan if shard.corpus == number),
                 "pairs": outcome.pairs,
-                "dropped": [one._asdict() for one in [*dropped, *outcome.dropped] if one.pairs],
+                "dropped": [one._asdict() for one in [*dropped, *outcome.dropped]],
             }
             for number, (known, outcome, dropped) in enumerate(
                 zip(self.known[name], outcomes, cleaned.dropped, strict=True)
@@ -255,11 +259,12 @@ def told(name: str, facts: dict[str, Any]) -> list[str]:
     cut = f", {facts['cut']:,} cut (data.max_length)" if facts["cut"] else ""
     lines = [f"{name}: {facts['pairs']:,} pairs, {pieces}{cut}"]
     for corpus in facts["corpora"]:
-        if corpus["dropped"]:
+        dropped = [one for one in corpus["dropped"] if one["pairs"]]
+        if dropped:
             first, *others = corpus["text"]
             more = f" and {len(others)} more" if others else ""
             lines.append(f"  {first}{more}: {corpus['pairs']:,} of {corpus['rows']:,} pairs left")
-        for one in corpus["dropped"]:
+        for one in dropped:
             lines.append(f"    {one['pairs']:,} dropped by {one['rule']}, such as")
             lines += [f"      {example}" for example in one["examples"]]
     return lines

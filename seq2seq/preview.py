@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from seq2seq.config import Config, Corpus, Data
 from seq2seq.config.rules import Filter
-from seq2seq.console import say
-from seq2seq.data.cleaning import KEPT, Cleaner, printable, rules_of, settle
+from seq2seq.console import printable, say
+from seq2seq.data.cleaning import KEPT, Cleaner, rules_of, settle
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.filters import description
 from seq2seq.data.normalization import normalizer
@@ -22,7 +22,7 @@ from seq2seq.errors import UserError
 from seq2seq.prepare import folder_of
 from seq2seq.text.corpus import Text, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
-from seq2seq.text.sources import find, locate
+from seq2seq.text.sources import check, find
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
 
@@ -33,7 +33,7 @@ def preview(config: Config, count: int) -> None:
     home = folder_of(config)
     with TemporaryDirectory() as scratch:
         texts = all_at_once(lambda corpus: find(corpus, data, home, Path(scratch)), data.train)
-        all_at_once(locate, [file for some in texts for text in some for file in text.files])
+        all_at_once(check, texts)
         tokenizers = _tokenizers(config, texts)
         for corpus, some in zip(data.train, texts, strict=True):
             print(" and ".join(text.name for text in some))
@@ -54,7 +54,7 @@ def _lines(
         zip(rows, _fates(rows, rules, data), strict=True), start=1
     ):
         if isinstance(row, Unreadable):
-            yield f"{number:>6} dropped: {row.message}"
+            yield f"{number:>6} dropped: {printable(row.message)}"
             continue
         pair = Pair(*(step(side) for step, side in zip(normalize, row, strict=True)))
         sides = Sides([pair.source], [pair.target])

@@ -11,6 +11,7 @@ from types import FrameType
 import torch
 from torch import Tensor
 
+from seq2seq import distributed
 from seq2seq.config import Config, differences, dump, load
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
@@ -40,6 +41,8 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
     a signal asked to stop and everything has been saved.
     """
+    if distributed.size() > 1:
+        raise UserError("train is for one process as yet; start prepare alone with torchrun")
     folder = RUNS / config.name
     with lock(RUNS / f".{config.name}.lock", f"{folder} is being trained by another process"):
         if fresh:
@@ -112,10 +115,11 @@ class Run:
     def _introduce(self, log: Log) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         epoch = self.batches.epoch(self.progress.epoch)
+        some = epoch[:1000]  # in random order: enough to tell the share of padding
         log.say(
             f"{self.folder}: {self.config.model.kind} of {parameters:,} parameters on "
             f"{self.device}, {torch.get_num_threads()} threads; {len(self.batches.store):,} pairs "
-            f"in {len(epoch):,} batches an epoch, {self.batches.padding(epoch):.1%} padding"
+            f"in {len(epoch):,} batches an epoch, {self.batches.padding(some):.1%} padding"
         )
         if self.progress.update:
             log.say(f"going on after update {self.progress.update:,}")

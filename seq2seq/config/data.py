@@ -86,7 +86,10 @@ class Source(Section):
             yield "format", f"{self.format} has both sides in one file; name it by path"
         if self.fields and (self.source or self.format not in (None, "tsv", "jsonl")):
             yield "fields", "is for tsv and jsonl, which have both sides in one file"
+        named = self.path and (self.path == STDIN or self.path.startswith((SACREBLEU, HUGGINGFACE)))
         for option in ("urls", "sha256", "member"):
+            if named and getattr(self, option):
+                yield option, f"is for files, but {self.path} is none"
             if self.source and getattr(self, option):
                 yield option, f"belongs to path; write source: {{path, {option}}}, target too"
         if self.path and self.sha256 and len(self.sha256) != 1 + (LANGUAGE in self.path):

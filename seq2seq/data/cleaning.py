@@ -14,6 +14,7 @@ import numpy as np
 
 from seq2seq.config import Corpus, Data
 from seq2seq.config.rules import Duplicates, Filter
+from seq2seq.console import printable
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
 from seq2seq.text.rows import Pair, Unreadable
@@ -69,7 +70,7 @@ class Cleaner:
         bad = [number for number, row in enumerate(every) if isinstance(row, Unreadable)]
         if bad:
             fates[bad] = UNREADABLE
-            messages = [row.message for row in every if isinstance(row, Unreadable)]
+            messages = [printable(row.message) for row in every if isinstance(row, Unreadable)]
             examples[UNREADABLE] = messages[:EXAMPLES]
             every = [row for row in every if isinstance(row, Pair)]
         sources, targets = (
@@ -120,13 +121,6 @@ def shown(pair: Pair) -> str:
         side if len(side) <= LONGEST_EXAMPLE else f"{side[:LONGEST_EXAMPLE]}…" for side in pair
     )
     return " ||| ".join(map(printable, sides))
-
-
-def printable(text: str) -> str:
-    """Text that may be shown: a terminal obeys control characters, whoever wrote them."""
-    if text.isprintable():
-        return text
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 class Dropped(NamedTuple):

@@ -9,6 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from seq2seq.errors import UserError
+
 
 class Mixture:
     """Corpora, one after the other in a store, that share each epoch."""
@@ -16,11 +18,15 @@ class Mixture:
     def __init__(self, sizes: Sequence[int], shares: Sequence[float] | None = None) -> None:
         """`sizes` are in pairs; `shares` are relative to each other, the sizes unless given.
 
-        A corpus without pairs has no share.
+        A corpus without pairs has no share; raises a UserError if no other has one.
         """
         self.sizes = sizes
         present = [share * (size > 0) for share, size in zip(shares or sizes, sizes, strict=True)]
-        self.quotas = apportioned(sum(sizes), present if any(present) else sizes)
+        if not any(present):
+            raise UserError(
+                "no corpus that has a weight has a pair left; weigh another"
+            )
+        self.quotas = apportioned(sum(sizes), present)
 
     @classmethod
     def of(

@@ -78,6 +78,11 @@ class Manifest:
         ]
 
     def _hash(self, file: File, path: Path) -> None:
+        if not path.is_file():
+            raise UserError(
+                f"{path} is a pipe or device, but is read again and again; save it as a file, or "
+                "use - for standard input"
+            )
         status = path.stat()
         seen = self.files.get(file.path)
         if not seen or (seen["bytes"], seen["time"]) != (status.st_size, status.st_mtime_ns):

@@ -50,4 +50,5 @@ class Resampler(NamedTuple):
 
 def take(side: Side, rows: np.ndarray) -> Side:
     """Some segments of a side, in memory."""
-    return Side.of([side.ids[side.offsets[n] : side.offsets[n + 1]] for n in rows.tolist()])
+    some = [side.ids[side.offsets[n] : side.offsets[n + 1]] for n in rows.tolist()]
+    return Side.joined(np.concatenate(some), side.lengths[rows])

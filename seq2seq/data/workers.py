@@ -18,6 +18,10 @@ from seq2seq.errors import UserError
 
 Result = TypeVar("Result", covariant=True)
 Done = Callable[[int], object]
+KILLED = (
+    "a worker process was killed, perhaps for want of memory; what was done is kept: run the same "
+    "command again, with fewer --workers"
+)
 EVERY = 0.2  # seconds between looks at how far the workers are
 
 
@@ -72,10 +76,7 @@ def _collected(pipes: dict[Connection, int], counter: Any, done: Done) -> list[A
             try:
                 outcome = pipe.recv()
             except EOFError:
-                raise UserError(
-                    "a worker process was killed, perhaps for want of memory; what was done is "
-                    "kept: run the same command again, with fewer --workers"
-                ) from None
+                raise UserError(KILLED) from None
             if isinstance(outcome, BaseException):
                 raise outcome
             results[pipes[pipe]] = outcome
@@ -98,6 +99,8 @@ def _work(task: Task[Any], share: int, shares: int, counter: Any, sender: Connec
         sender.send(task(share, shares, done))
     except (UserError, OSError) as error:
         sender.send(error)
+    except MemoryError:
+        sender.send(UserError(KILLED))
     except Exception:
         traceback.print_exc()
         sender.send(RuntimeError("a worker process failed, as it says above"))

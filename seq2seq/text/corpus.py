@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seq2seq.config import File
+from seq2seq.console import printable
 from seq2seq.errors import UserError
 from seq2seq.text.archive import unpacked
 from seq2seq.text.formats import PAIRS, SIDES
@@ -34,7 +35,8 @@ class Text(NamedTuple):
     def description(self) -> list[object]:
         """All that its pairs depend on, beside the content of the files."""
         members = [file.member for file in self.files]
-        speaks = self.formats != ["tsv"] and len(self.files) == 1  # else languages only name files
+        # else languages only name files
+        speaks = len(self.files) == 1 and self.formats != ["tsv"] and not self.fields
         languages = self.languages if speaks else None
         return [members, self.formats, self.fields, languages, self.stop]
 
@@ -44,7 +46,7 @@ def read_lines(file: File, form: str = "text", limit: int = sys.maxsize) -> Iter
     with unpacked(Path(file.path), file.member, limit=limit) as stream:
         for line in SIDES[form](stream, named(file)):
             if isinstance(line, Unreadable):
-                raise UserError(line.message)
+                raise UserError(printable(line.message))
             yield line
 
 
@@ -58,7 +60,7 @@ def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
         raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
     for row in chain([first], rows):
         if text.stop and isinstance(row, Unreadable):
-            raise UserError(row.message)
+            raise UserError(printable(row.message))
         yield row
 
 

@@ -162,6 +162,8 @@ class _Part:
             with opened(url, start) as remote:
                 found = _Origin(_shown(url), remote.size, remote.version)
                 self.continued = bool(start) and remote.start == start
+                if self.continued and origin and found.size is None:
+                    found = found._replace(size=origin.size)
                 if self.continued and origin and _same(origin, found, sha256):
                     self._write(found, remote)
                     return

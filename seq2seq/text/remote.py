@@ -118,7 +118,10 @@ def _answer(url: str, response: HTTPResponse, read: Callable[[], bytes]) -> Remo
     part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
     if not part:
         return Remote(-1, None, None, read)
-    return Remote(int(part[1]), None if part[2] == "*" else int(part[2]), version, read)
+    start, size = int(part[1]), None if part[2] == "*" else int(part[2])
+    if size is None and response.length is not None:
+        size = start + response.length
+    return Remote(start, size, version, read)
 
 
 def _status(code: int, reason: str) -> str:

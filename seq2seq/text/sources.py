@@ -18,7 +18,7 @@ from seq2seq.config.data import HUGGINGFACE, LANGUAGE, SACREBLEU, STDIN
 from seq2seq.console import say
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
-from seq2seq.files import new_file
+from seq2seq.files import new_file, sha256
 from seq2seq.text.corpus import Text
 from seq2seq.text.download import fetch
 from seq2seq.text.formats import format_of
@@ -99,7 +99,30 @@ def _aligned(files: list[File]) -> list[list[File]]:
             f"{files[0].path} matches {len(sides[0])} files but {files[1].path} {len(sides[1])}; "
             "each shard needs its other side"
         )
+    patterns = [expanded(file.path) for file in files]
+    for shards in zip(*sides, strict=True):
+        paths = [shard.path for shard in shards]
+        left_open = [_left_open(*pair) for pair in zip(patterns, paths, strict=True)]
+        if left_open[0] != left_open[1]:
+            raise UserError(
+                f"{paths[0]} would be read beside {paths[1]}, but what stands for the wildcards "
+                "differs; each shard needs its other side"
+            )
     return sides
+
+
+def _left_open(pattern: str, path: str) -> tuple[str, ...]:
+    """What stands in a path where its pattern has wildcards."""
+    if pattern == path:
+        return ()
+    forms = {"**/": "((?:.*/)?)", "**": "(.*)", "*": "([^/]*)", "?": "([^/])"}
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^]]*\])", pattern)
+    form = "".join(
+        forms.get(part, f"({part.replace('[!', '[^')})") if number % 2 else re.escape(part)
+        for number, part in enumerate(parts)
+    )
+    found = re.fullmatch(form, path, re.DOTALL)
+    return found.groups() if found else ()
 
 
 def _shards(file: File) -> list[File]:
@@ -134,8 +157,11 @@ def _format(source: Source, file: File, *, pairs: bool) -> str:
 def _stdin(home: Path, scratch: Path | None) -> Path:
     """A file with what standard input brings, which can be read only once, or brought before."""
     kept = home / STDIN_KEPT
-    stdin = sys.stdin and cast(io.BufferedReader, sys.stdin.buffer)  # none where it was closed
-    if leads() and stdin and not stdin.isatty() and stdin.peek(1):
+    stdin = sys.stdin and sys.stdin.buffer  # none where it was closed
+    piped = leads() and stdin and not stdin.isatty()
+    if piped:
+        say("reading standard input")
+    if piped and cast(io.BufferedReader, stdin).peek(1):
         if scratch:
             kept = scratch / STDIN_KEPT
         else:
@@ -145,6 +171,8 @@ def _stdin(home: Path, scratch: Path | None) -> Path:
             shutil.copyfileobj(stdin, file, 1 << 20)
     elif not kept.exists():
         raise UserError("data.train is to come from standard input (-), which brings nothing")
+    else:
+        say(f"standard input brings nothing; using what it brought before, {kept}")
     return kept
 
 
@@ -158,6 +186,14 @@ def locate(file: File, remedy: str = "put it there, or name another file in the 
             raise UserError(f"{path} is missing; {remedy}")
         fetch(path, file.urls, file.sha256)
     return path
+
+
+def check(texts: list[Text]) -> None:
+    """Fetches what is missing of some texts, and verifies what has a hash; raises a UserError."""
+    for file in (file for text in texts for file in text.files):
+        path = locate(file)
+        if file.sha256:
+            verify(file, sha256(path))
 
 
 def verify(file: File, found: str) -> None:
