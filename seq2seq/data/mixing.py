@@ -23,9 +23,7 @@ class Mixture:
         self.sizes = sizes
         present = [share * (size > 0) for share, size in zip(shares or sizes, sizes, strict=True)]
         if not any(present):
-            raise UserError(
-                "no corpus that has a weight has a pair left; weigh another"
-            )
+            raise UserError("no corpus that has a weight has a pair left; weigh another")
         self.quotas = apportioned(sum(sizes), present)
 
     @classmethod

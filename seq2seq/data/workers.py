@@ -4,12 +4,14 @@ A task is called as task(share, shares, done): of its parts it does those whose 
 `shares`, leave the rest `share`, and tells `done` how many more rows are done.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -47,7 +49,8 @@ def spread(task: Task[Result], workers: int, done: Done) -> list[Result]:
     """
     shares, first = workers * distributed.size(), workers * distributed.rank()
     if workers == 1:
-        return [task(first, shares, done)]
+        with without_collector():
+            return [task(first, shares, done)]
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
     counter = context.Value("q", 0)
     pipes, processes = {}, []
@@ -96,7 +99,8 @@ def _work(task: Task[Any], share: int, shares: int, counter: Any, sender: Connec
             counter.value += count
 
     try:
-        sender.send(task(share, shares, done))
+        with without_collector():
+            sender.send(task(share, shares, done))
     except (UserError, OSError) as error:
         sender.send(error)
     except MemoryError:
@@ -104,6 +108,19 @@ def _work(task: Task[Any], share: int, shares: int, counter: Any, sender: Connec
     except Exception:
         traceback.print_exc()
         sender.send(RuntimeError("a worker process failed, as it says above"))
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keeps Python's garbage collector away from millions of lists that have no cycles.
+
+    It would go through them again and again, which takes a third of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _die_with_parent() -> None:
