@@ -24,7 +24,6 @@ import numpy as np
 
 from seq2seq import prepare
 from seq2seq.config import Config
-from seq2seq.data.batches import Batches
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.prepare import ROWS
 from seq2seq.text.archive import unpacked
@@ -190,6 +189,8 @@ def made_up(pairs: int) -> Store:
 
 def shuffled(folder: Path, pairs: int) -> tuple[float, float, float]:
     """Seconds to open a store and to put an epoch into batches, and bytes a pair for that."""
+    from seq2seq.data.batches import Batches  # loads torch, which workers do without
+
     started = time.perf_counter()
     store = Store.open(folder)
     opened = time.perf_counter() - started

@@ -20,7 +20,7 @@ from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, total
-from seq2seq.data.prepared import FORMAT, Manifest, all_at_once
+from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
@@ -88,19 +88,24 @@ class Preparation:
         self.folder = folder
         self.workers = least(workers)
         self.manifest = Manifest(folder)
+        self.known: dict[str, list[Known]] = {}
         self.lead(self._check)
-        data = config.data
-        train = self.manifest.find(data.train, data)
-        self.known = {"train": train, "valid": self.manifest.find([data.valid], data)}
+        if not leads():
+            self._find()  # the leader, who may have read standard input, must not look again
 
     def _check(self) -> None:
         """Finds, fetches and verifies all files; reads through what is not learned from."""
-        data = self.config.data
-        every = [*data.train, data.valid, *data.test.values()]
-        known = self.manifest.find(every, data)
-        all_at_once(self.manifest.check, known[len(data.train) :])
+        known = self._find()
+        all_at_once(self.manifest.check, known[len(self.config.data.train) :])
         self.manifest.keep(known)
         self.manifest.save()
+
+    def _find(self) -> list[Known]:
+        data = self.config.data
+        known = self.manifest.find([*data.train, data.valid, *data.test.values()], data)
+        train = len(data.train)
+        self.known = {"train": known[:train], "valid": known[train : train + 1]}
+        return known
 
     def lead(self, action: Any) -> None:
         """One process does something; the others go on when it is done."""

@@ -39,6 +39,7 @@ def preview(config: Config, count: int) -> None:
             print(" and ".join(text.name for text in some))
             for line in _lines(config, corpus, some, tokenizers, count):
                 print(line)
+    say("validation and test sets have not been looked at")
 
 
 def _lines(

@@ -146,7 +146,8 @@ class Run:
         metric = self.config.training.metrics[0]
         there = self.best_scores().get(metric)
         now = self.scores[metric]
-        if there is None or Progress.rank(now, metric) >= Progress.rank(there, metric):
+        gain = 1.0 if there is None else Progress.rank(now, metric) - Progress.rank(there, metric)
+        if gain > 0 or (gain == 0 and "average" not in origin):
             scores = {**origin, "valid": self.scores}
             save_model(self.best, self.config, self.tokenizers, weights, scores)
 

@@ -18,6 +18,11 @@ def _one_alone(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _address(path: str | None) -> Iterator[tuple[str, str]]:
+    if path and "://" in path:
+        yield "path", f"{path} is an address; write path: FILE, and the address in urls: [...]"
+
+
 def _path_alone(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
@@ -45,6 +50,9 @@ class File(Section):
     """What it must hash to, in hexadecimal; checked before the file is used."""
     member: Text | None = None
     """The file to read inside an archive (tar, packed or not, or zip)."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        yield from _address(self.path)
 
 
 TextFile = Annotated[File, BeforeValidator(_path_alone)]
@@ -76,6 +84,7 @@ class Source(Section):
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from self._place()
+        yield from _address(self.path)
         alone = self.format in SIDE_FORMATS
         if self.format and self.path and (LANGUAGE in self._pattern()) != alone:
             if not alone:

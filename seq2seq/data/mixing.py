@@ -18,20 +18,27 @@ class Mixture:
     def __init__(self, sizes: Sequence[int], shares: Sequence[float] | None = None) -> None:
         """`sizes` are in pairs; `shares` are relative to each other, the sizes unless given.
 
-        A corpus without pairs has no share; raises a UserError if no other has one.
+        A corpus without pairs has no share.
         """
         self.sizes = sizes
         present = [share * (size > 0) for share, size in zip(shares or sizes, sizes, strict=True)]
-        if not any(present):
-            raise UserError("no corpus that has a weight has a pair left; weigh another")
         self.quotas = apportioned(sum(sizes), present)
 
     @classmethod
     def of(
         cls, sizes: Sequence[int], weights: Sequence[float | None], temperature: float
     ) -> "Mixture":
-        """Corpora that share by their weights, or by size ** (1 / temperature)."""
+        """Corpora that share by their weights, or by size ** (1 / temperature).
+
+        Raises a UserError if one has a weight, and no pair that could have its share.
+        """
         given = [weight for weight in weights if weight is not None]
+        for number, (weight, size) in enumerate(zip(weights, sizes, strict=True)):
+            if weight and not size:
+                raise UserError(
+                    f"data.train.{number} has a weight but no pair left; change its filters, or "
+                    "leave it out"
+                )
         return cls(sizes, given or [size ** (1 / temperature) for size in sizes])
 
     def draw(self, seed: int, epoch: int) -> np.ndarray:
