@@ -76,7 +76,9 @@ def evaluate(
 def read_set(corpus: Corpus, data: Data) -> list[Pair]:
     """The pairs of a test set, whose files must be the right ones; missing ones are fetched."""
     texts = find(corpus, data)
-    check(texts)
+    for text in texts:
+        for file in text.files:
+            check(file)
     return list(read_pairs(texts))
 
 

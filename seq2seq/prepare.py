@@ -240,7 +240,7 @@ class Preparation:
                 "text": [text.name for text in known.texts],
                 "rows": sum(shard.rows for shard in cleaned.plan if shard.corpus == number),
                 "pairs": outcome.pairs,
-                "dropped": [one._asdict() for one in [*dropped, *outcome.dropped]],
+                "dropped": [one._asdict() for one in [*dropped, *outcome.dropped] if one.pairs],
             }
             for number, (known, outcome, dropped) in enumerate(
                 zip(self.known[name], outcomes, cleaned.dropped, strict=True)
@@ -264,12 +264,11 @@ def told(name: str, facts: dict[str, Any]) -> list[str]:
     cut = f", {facts['cut']:,} cut (data.max_length)" if facts["cut"] else ""
     lines = [f"{name}: {facts['pairs']:,} pairs, {pieces}{cut}"]
     for corpus in facts["corpora"]:
-        dropped = [one for one in corpus["dropped"] if one["pairs"]]
-        if dropped:
+        if corpus["dropped"]:
             first, *others = corpus["text"]
             more = f" and {len(others)} more" if others else ""
             lines.append(f"  {first}{more}: {corpus['pairs']:,} of {corpus['rows']:,} pairs left")
-        for one in dropped:
+        for one in corpus["dropped"]:
             lines.append(f"    {one['pairs']:,} dropped by {one['rule']}, such as")
             lines += [f"      {example}" for example in one["examples"]]
     return lines

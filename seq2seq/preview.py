@@ -33,7 +33,7 @@ def preview(config: Config, count: int) -> None:
     home = folder_of(config)
     with TemporaryDirectory() as scratch:
         texts = all_at_once(lambda corpus: find(corpus, data, home, Path(scratch)), data.train)
-        all_at_once(check, texts)
+        all_at_once(check, [file for some in texts for text in some for file in text.files])
         tokenizers = _tokenizers(config, texts)
         for corpus, some in zip(data.train, texts, strict=True):
             print(" and ".join(text.name for text in some))

@@ -17,6 +17,7 @@ from seq2seq.data.mixing import Mixture, apportioned, permutation
 from seq2seq.data.resampling import Resampler, take
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers, train_tokenizer
+from seq2seq.errors import UserError
 
 
 def _segments(store: Store) -> list[tuple[list[int], list[int]]]:
@@ -288,11 +289,18 @@ def test_weights_count_beside_each_other_and_nothing_else():
 
 
 def test_a_corpus_without_pairs_has_no_share():
-    mixture = Mixture.of([7, 0, 3], [1, 8, 1], 1.0)
+    mixture = Mixture.of([7, 0, 3], [1, 0, 1], 1.0)
     assert mixture.quotas == [5, 0, 5]
     assert len(mixture.draw(1, 0)) == 10
-    assert Mixture.of([7, 0], [0, 1], 1.0).quotas == [7, 0]
     assert Mixture.of([7, 0, 3], [None] * 3, 2.0).quotas[1] == 0
+
+
+def test_a_weight_without_pairs_is_refused():
+    with pytest.raises(UserError) as raised:
+        Mixture.of([7, 0, 3], [1, 8, 1], 1.0)
+    assert str(raised.value) == (
+        "data.train.1 has a weight but no pair left; change its filters, or leave it out"
+    )
 
 
 def _largest_remainders(total: int, shares: list[float]) -> list[int]:

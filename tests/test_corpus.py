@@ -239,7 +239,8 @@ def test_standard_input_is_kept_and_used_again_when_nothing_comes(monkeypatch, c
     kept = Path("home") / STDIN_KEPT
     assert kept.read_bytes() == content
     assert [path.name for path in kept.parent.iterdir()] == [STDIN_KEPT]
-    assert capsys.readouterr().err == f"keeping standard input in {kept}\n"
+    said = capsys.readouterr().err
+    assert said == f"reading standard input\nkeeping standard input in {kept}\n"
     assert _pairs("-") == expected  # the same command looks twice
     for kind, nothing in ((io.BytesIO, b""), (Terminal, b"typed")):
         _stdin(monkeypatch, nothing, kind)
@@ -491,3 +492,20 @@ def test_a_pipe_is_read_like_a_file(pack):
         assert [*read_lines(File(path=f"/dev/fd/{reader}"))] == ["ein Baum", "ein Haus"]
     finally:
         os.close(reader)
+
+
+@pytest.mark.parametrize("lacking", [{"t.a.de", "t.b.en"}, {"t.c.en", "t.b.de"}])
+def test_shards_are_paired_by_what_their_patterns_leave_open(lacking):
+    for name in {"t.a.en", "t.b.en", "t.c.en", "t.a.de", "t.b.de", "t.c.de"} - lacking:
+        Path(name).write_text("a\n")
+    with pytest.raises(UserError, match="each shard needs its other side"):
+        _find({"path": "t.*.{lang}"})
+
+
+def test_shards_in_other_folders_stand_beside_each_other():
+    for side in ("en", "de"):
+        Path(side, "deep").mkdir(parents=True)
+        for name in ("1", "2"):
+            Path(side, "deep", f"part-{name}.txt").write_text(f"{side}{name}\n")
+    texts = _find({"source": "en/*/part-?.txt", "target": "de/*/part-[0-9].txt"})
+    assert list(read_pairs(texts)) == [Pair("en1", "de1"), Pair("en2", "de2")]

@@ -33,6 +33,9 @@ class Shown(NamedTuple):
     pieces: list[list[str]]
 
 
+NOT_LOOKED_AT = "validation and test sets have not been looked at\n"
+
+
 def _read(out: bytes) -> dict[str, list[Shown]]:
     """What a preview shows, by the text of each corpus."""
     corpora: dict[str, list[Shown]] = {}
@@ -84,7 +87,10 @@ def test_what_is_shown_is_what_is_done(command):
     _write(config)
     prepared = prepare(config)
     result = command("prepare", "toy.yaml", "--dry-run", "100")
-    assert (result.code, result.err) == (0, f"pieces are those of the tokenizer in {FOLDER}\n")
+    assert (result.code, result.err) == (
+        0,
+        f"pieces are those of the tokenizer in {FOLDER}\n{NOT_LOOKED_AT}",
+    )
     shown = _read(result.out)
     assert [*shown] == ["train.en and train.de", "test.en and test.de"]
     assert [len(some) for some in shown.values()] == [40, 5]
@@ -121,6 +127,7 @@ def test_nothing_is_written_and_no_tokenizer_is_needed(command):
     assert result.code == 0, result.err
     assert result.err == (
         "pieces are found in the first 20,000 pairs of each corpus, for this preview alone\n"
+        + NOT_LOOKED_AT
     )
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
     assert not FOLDER.exists()
@@ -174,7 +181,12 @@ def test_standard_input_of_a_preview_does_not_replace_what_was_kept(command):
         (shown,) = _read(result.out).values()
         assert ["\t".join(one.raw) for one in shown] == rows[start : start + 2]
     assert (FOLDER / "stdin.tsv").read_bytes() == whole
-    assert command("prepare", "toy.yaml") == (0, b"", "")
+    said = f"using what it brought before, {FOLDER / 'stdin.tsv'}\n"
+    assert command("prepare", "toy.yaml") == (
+        0,
+        b"",
+        f"reading standard input\nstandard input brings nothing; {said}",
+    )
 
 
 def test_text_that_no_terminal_should_see_is_shown_harmlessly(command):

@@ -188,12 +188,11 @@ def locate(file: File, remedy: str = "put it there, or name another file in the 
     return path
 
 
-def check(texts: list[Text]) -> None:
-    """Fetches what is missing of some texts, and verifies what has a hash; raises a UserError."""
-    for file in (file for text in texts for file in text.files):
-        path = locate(file)
-        if file.sha256:
-            verify(file, sha256(path))
+def check(file: File) -> None:
+    """Fetches a file if it is missing, and verifies it if it has a hash; raises a UserError."""
+    path = locate(file)
+    if file.sha256:
+        verify(file, sha256(path))
 
 
 def verify(file: File, found: str) -> None:
