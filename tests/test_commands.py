@@ -31,6 +31,7 @@ from seq2seq.translate import read, translate
 USED = "using the best model of the newest run, runs/toy\n"
 LAST_LINE = "use it: seq2seq translate --model runs/toy/best < input.txt"
 METRICS = ["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
+QUICKSTART = "configs/quickstart.yaml"
 CHECKPOINTS = Checkpoints(Path("runs/toy/checkpoints"))
 FURTHER = ("--set", "training.max_updates=80")
 
@@ -763,3 +764,32 @@ def test_a_trained_model_cannot_be_made_another(trained, command):
 def test_a_stray_folder_among_the_runs_is_no_run(own, command):
     Path("runs/copied/best").mkdir(parents=True)
     assert command("translate", stdin=b"1\n").code == 0
+
+
+@pytest.mark.parametrize(("origin", "replaces"), [("average", False), ("update", True)])
+def test_a_mean_of_checkpoints_must_be_better_to_be_best(origin, replaces, monkeypatch):
+    run = object.__new__(train.Run)
+    run.config, run.tokenizers, run.best = load(Path(__file__).parents[1] / QUICKSTART), None, None
+    run.scores = {run.config.training.metrics[0]: 0.0}
+    saved = []
+    monkeypatch.setattr(run, "best_scores", lambda: dict(run.scores))
+    monkeypatch.setattr(train, "save_model", lambda *arguments: saved.append(arguments))
+    run._offer({}, {origin: 1})
+    assert bool(saved) == replaces
+
+
+def test_training_is_for_one_process_as_yet(trained, command, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    message = "error: train is for one process as yet; start prepare alone with torchrun\n"
+    assert command("train", "toy.yaml") == (1, b"", message)
+
+
+def test_files_of_hypotheses_are_read_in_their_format(own, command):
+    Path("some.txt").write_text("eins zwei drei vier\nfünf sechs sieben acht\n", encoding="utf-8")
+    Path("some.sgm").write_text(
+        "<doc>\n<seg id='1'>eins zwei drei vier</seg>\n<seg id='2'>fünf sechs sieben acht</seg>\n",
+        encoding="utf-8",
+    )
+    result = command("evaluate", "--hypothesis", "some.txt", "--reference", "some.sgm", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["sets"]["some.txt"]["bleu"]["score"] == pytest.approx(100)

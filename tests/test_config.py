@@ -850,3 +850,29 @@ def test_the_page_of_options_is_what_the_options_say():
 def test_a_config_is_read_without_torch():
     code = "import sys, seq2seq.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("corpus", "option", "message"),
+    [
+        (
+            "{source: http://a/b.gz, target: b}",
+            "source.path",
+            "http://a/b.gz is an address; write path: FILE, and the address in urls: [...]",
+        ),
+        (
+            "{path: https://a/b.tsv}",
+            "path",
+            "https://a/b.tsv is an address; write path: FILE, and the address in urls: [...]",
+        ),
+        (
+            "{path: 'huggingface:a/b', member: c}",
+            "member",
+            "is for files, but huggingface:a/b is none",
+        ),
+        ("{path: '-', urls: [c]}", "urls", "is for files, but - is none"),
+    ],
+)
+def test_what_is_no_file_is_not_taken_for_one(corpus, option, message):
+    text = f"data: {{train: [{corpus}], valid: {{source: a, target: b}}}}\n"
+    assert complaint(text) == [f"line 1: data.train.0.{option}: {message}"]

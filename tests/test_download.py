@@ -1,5 +1,6 @@
 """Laws of downloads: the file is there, whole and right, or absent, and nothing comes twice."""
 
+import email.message
 import errno
 import hashlib
 import json
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import pytest
 from server import PAGE, PAGE_ANSWER, Answer, Server
@@ -548,3 +549,13 @@ def test_other_schemes_work_and_go_on_too(server, path, sha256):
         fetch(path, [url], sha256)
     assert path.read_bytes() == CONTENT
     assert asked == [1000]
+
+
+@pytest.mark.parametrize(("total", "size"), [("4000", 4000), ("*", 600)])
+def test_a_size_that_a_server_leaves_open_is_that_of_what_it_announces(total, size):
+    headers = email.message.Message()
+    headers["Content-Range"] = f"bytes 500-599/{total}"
+    headers["Content-Type"] = "application/gzip"
+    response = SimpleNamespace(status=206, reason="", headers=headers, length=100)
+    found = remote._answer("http://a/b.gz", response, bytes)
+    assert (found.start, found.size) == (500, size)

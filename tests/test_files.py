@@ -403,3 +403,11 @@ def test_a_lock_is_free_again_after_an_error(tmp_path):
         raise UserError("inside")
     with lock(tmp_path / "lock", "busy"):
         pass
+
+
+def test_json_holds_any_text(tmp_path):
+    value = {"k\ud800": "ü", "n": ["\udcff"]}
+    write_json(tmp_path / "any.json", value)
+    content = (tmp_path / "any.json").read_bytes()
+    assert json.loads(content) == value
+    assert "ü".encode() in content

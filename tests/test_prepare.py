@@ -646,3 +646,10 @@ def test_ids_of_a_large_vocabulary_are_stored_whole(monkeypatch):
     large = prepare(config)
     assert large.train.source.ids.dtype == np.uint32
     assert [segments(side) for side in large.train] == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with a name are POSIX's")
+def test_a_pipe_is_refused_before_it_is_waited_for():
+    os.mkfifo("pipe.en")
+    train = [{"source": "pipe.en", "target": "train.de"}]
+    assert "pipe.en is a pipe or device" in _complaint(toy_config(data__train=train))

@@ -94,7 +94,9 @@ def _values(schema: dict[str, Any]) -> str:
     kind = schema["type"]
     if kind == "array":
         least, most = schema.get("minItems", 0), schema.get("maxItems")
-        count = f"list of {most}" if most else "list, not empty" if least else "list"
+        count = "list, not empty" if least else "list"
+        if most:
+            count = f"list of {most}" if least == most else f"list of up to {most}"
         return f"{count}: {_values(schema['items'])}"
     if kind == "object":
         return f"{{name: {', '.join(map(_values, schema['patternProperties'].values()))}}}"
