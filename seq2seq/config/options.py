@@ -21,6 +21,12 @@ Metric = Literal["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
 
 LOWER_IS_BETTER = frozenset({"ppl", "ter"})
 
+Schedule = Literal[
+    "inverse_sqrt", "cosine", "linear", "constant", "warmup_stable_decay", "reduce_on_plateau"
+]
+
+ENDING = frozenset({"cosine", "linear", "warmup_stable_decay"})  # what ends with max_updates
+
 SHARED_EMBEDDINGS = Literal["all", "target", "none"]
 
 
@@ -70,6 +76,10 @@ class Transformer(Section):
     """Dropout of the attention weights."""
     activation_dropout: Share = 0.0
     """Dropout inside the feed-forward layers."""
+    word_dropout: Share = 0.0
+    """Share of tokens whose embeddings become nothing (Sennrich et al. 2016)."""
+    layer_dropout: Share = 0.0
+    """Share of layers that are left out of an update (Fan et al. 2020)."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.dim % self.heads:
@@ -103,6 +113,8 @@ class Recurrent(Section):
     """Same weights for source, target and output (all), target and output (target), or none."""
     dropout: Share = 0.2
     """Dropout of embeddings, between layers, and before the output layer."""
+    word_dropout: Share = 0.0
+    """Share of tokens whose embeddings become nothing (Sennrich et al. 2016)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -122,27 +134,45 @@ class Training(Section):
     """How the model learns. Training ends with the first limit reached, or by patience."""
 
     max_updates: Annotated[Count, FREE] = 20_000
-    """Limit of optimizer updates; cosine schedules end here."""
+    """Limit of optimizer updates; schedules that fall to nothing end here."""
     max_epochs: Annotated[Count | None, FREE] = None
     """Limit of passes over the training pairs."""
     max_minutes: Annotated[Positive | None, FREE] = None
     """Limit of wall-clock minutes, validation included, over all resumed parts."""
-    batch_tokens: Count = 4096
-    """Padded positions of the longer side in a batch, `</s>` included."""
+    batch_tokens: Count | Literal["auto"] = 4096
+    """Padded positions of the longer side in a batch, `</s>` included; auto: what the GPU holds."""
     accumulate: Count = 1
     """Batches whose gradients make one update."""
-    optimizer: Literal["adamw"] = "adamw"
-    """AdamW (Loshchilov and Hutter 2019)."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Numbers to multiply in; weights are fp32 always. auto: bf16 where it is fast, else fp32."""
+    compile: bool = False
+    """Whether torch compiles the model first: minutes of waiting, then faster updates."""
+    parallel: Annotated[Literal["ddp", "fsdp"], FREE] = "ddp"
+    """Under torchrun: the whole model in each process (ddp), or cut into shares (fsdp)."""
+    optimizer: Literal["adamw", "adam", "sgd", "adafactor", "muon"] = "adamw"
+    """What turns gradients into updates; muon is for matrices, and has adamw for the rest."""
     learning_rate: Positive = 1.0e-3
     """The highest learning rate, reached when the warm-up ends."""
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.98]
-    """Decay of AdamW's averages of gradients and of their squares."""
+    """Decay of the averages of gradients and of their squares, of adam and adamw."""
+    momentum: Share = 0.95
+    """Decay of the average of gradients, of sgd and muon."""
     weight_decay: PositiveOrZero = 0.01
     """Decay of weight matrices; embeddings, biases and norms never decay."""
-    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    schedule: Schedule = "inverse_sqrt"
     """What the learning rate does after the warm-up."""
     warmup: CountOrZero = 1000
     """Updates over which the learning rate rises from nothing."""
+    decay: Share = 0.2
+    """Share of max_updates over which warmup_stable_decay falls to nothing, at the end."""
+    plateau_patience: Count = 2
+    """Judged validations without a better score before reduce_on_plateau lowers the rate."""
+    plateau_factor: Share = 0.5
+    """What reduce_on_plateau multiplies the learning rate by."""
+    ema: Share = 0.0
+    """Decay of a running mean of weights, which is what is validated and kept as best; 0: none."""
+    r_drop: PositiveOrZero = 0.0
+    """How much two passes with other dropout must agree (Liang et al. 2021); 0: one pass."""
     subword_sampling: Literal["none", "source", "target", "both"] = "none"
     """Sides that are cut into other pieces each time (unigram: Kudo 2018; bpe: BPE-dropout)."""
     subword_alpha: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
@@ -171,13 +201,15 @@ class Training(Section):
     """Updates between lines of the log."""
     samples: Annotated[CountOrZero, FREE] = 2
     """Validation sentences to show with their translations."""
+    tensorboard: Annotated[bool, FREE] = False
+    """Whether to write curves for TensorBoard, beside metrics.jsonl."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         kept = self.keep_best if self.average_of == "best" else self.keep_last
         if self.average > max(kept, 1):
             option = f"keep_{self.average_of}"
             yield "average", f"cannot average {self.average} checkpoints of {option}: {kept}"
-        if self.schedule == "cosine" and self.warmup >= self.max_updates:
+        if self.schedule in ENDING and self.warmup >= self.max_updates:
             yield "warmup", f"must end before max_updates ({self.max_updates:,})"
         if len(set(self.metrics)) < len(self.metrics):
             yield "metrics", "names a metric twice"

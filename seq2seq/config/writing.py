@@ -8,7 +8,7 @@ import yaml
 
 from seq2seq.config.data import File, Source
 from seq2seq.config.documentation import Keys, dotted, shown
-from seq2seq.config.options import Config
+from seq2seq.config.options import ENDING, Config
 from seq2seq.config.reading import PLAIN, TAG
 from seq2seq.config.section import Section, is_free
 
@@ -21,7 +21,7 @@ def dump(config: Config) -> str:
 def differences(old: Config, new: Config) -> list[str]:
     """What keeps a run from going on with a new config: each option that changes its results."""
     before, now = dict(_given(old)), dict(_given(new))
-    if new.training.schedule == "cosine":
+    if new.training.schedule in ENDING:
         before["training", "max_updates"] = old.training.max_updates
         now["training", "max_updates"] = new.training.max_updates
     differing = [keys for keys in {**before, **now} if before.get(keys) != now.get(keys)]
