@@ -20,6 +20,7 @@ from seq2seq.files import write_manifest
 from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build, select
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.folder import choose_device, load_model, save_model, weights_of
+from seq2seq.models.interface import hiding
 from seq2seq.models.positions import POSITIONS, Sinusoidal
 from seq2seq.models.recurrent import ATTENTIONS
 
@@ -414,7 +415,7 @@ def test_attention_is_that_of_pytorch(where, keep):
         seen = x
     else:
         seen, mask = random_states(4, 7, 8, seed=7), sources() != PAD
-        found = ours(x, ours.project_memory(seen), mask=mask)
+        found = ours(x, ours.project_memory(seen), mask=hiding(~mask, x.dtype))
         options = {"key_padding_mask": ~mask}
     expected, weights = theirs(x, seen, seen, average_attn_weights=False, **options)
     same(found, expected)
@@ -509,7 +510,7 @@ def test_recurrent_attention_is_the_published_formula(name):
     attend = randomised(ATTENTIONS[name](6))
     attend.keep_weights = True
     hidden, values, mask = random_states(4, 3, 6), random_states(4, 7, 6, seed=7), sources() != PAD
-    found = attend(hidden, attend.project_keys(values), values, mask)
+    found = attend(hidden, attend.project_keys(values), values, hiding(~mask, hidden.dtype))
     for sentence, length in enumerate(mask.sum(dim=1).tolist()):
         seen = values[sentence, :length].tolist()
         for number, query in enumerate(hidden[sentence].tolist()):

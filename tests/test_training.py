@@ -112,7 +112,7 @@ def test_the_loss_is_what_comes_out_by_hand(kind, smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
 @pytest.mark.parametrize("logits_at_a_time", [1, VOCAB, 3 * VOCAB, 3 * VOCAB + 1, 10**6])
 def test_chunks_are_cross_entropy_in_value_and_gradient(monkeypatch, smoothing, logits_at_a_time):
-    monkeypatch.setattr(loss, "CHUNK", logits_at_a_time)
+    monkeypatch.setitem(loss.CHUNK, "cpu", logits_at_a_time)
     torch.manual_seed(1)
     hidden = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(VOCAB, 5, dtype=torch.float64, requires_grad=True)
@@ -131,7 +131,7 @@ def test_chunks_are_cross_entropy_in_value_and_gradient(monkeypatch, smoothing, 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_gradients_are_finite_differences(monkeypatch, smoothing):
-    monkeypatch.setattr(loss, "CHUNK", 12)
+    monkeypatch.setitem(loss.CHUNK, "cpu", 12)
     torch.manual_seed(1)
     hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seq2seq.models.layers import Dropout, Linear
+
 
 class Memory(NamedTuple):
     """What queries look at: keys and values, each (B, H, S, D)."""
@@ -33,10 +35,10 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
-        self.query = nn.Linear(dim, dim)
-        self.memory = nn.Linear(dim, 2 * dim)  # keys and values in one product
-        self.output = nn.Linear(dim, dim)
+        self.weights_dropout = Dropout(dropout)
+        self.query = Linear(dim, dim)
+        self.memory = Linear(dim, 2 * dim)  # keys and values in one product
+        self.output = Linear(dim, dim)
         self.keep_weights = False
         self.weights: Tensor | None = None  # (rows of x, H, T, S) of the last call, if kept
         for part in (self.query.weight, *self.memory.weight.chunk(2), self.output.weight):
@@ -56,36 +58,45 @@ class MultiHeadAttention(nn.Module):
 
         The first axis of x may be a multiple of B (hypotheses of one sentence side by side, one
         query each): they become queries of one sentence, so its memory is never copied.
-        `mask` (B, S) is true where there is something to see; `causal` hides later positions.
+        `mask` (B, S) is 0 where there is something to see, else minus infinity; `causal` hides
+        later positions.
         """
         sentences = memory.keys.shape[0]
         queries = self._split(self.query(x).view(sentences, -1, x.shape[-1]))  # (B, H, T, D)
         seen = None if mask is None else mask[:, None, None, :]
-        dropout = self.dropout if self.training else 0.0
-        if self.keep_weights:
-            found, weights = self._attend_visibly(queries, memory, seen, causal)
-            # one row for each row of x again: (B, H, K * T, S) to (B * K, H, T, S)
-            by_row = weights.transpose(1, 2).reshape(*x.shape[:2], self.heads, -1)
-            self.weights = by_row.transpose(1, 2).detach()
+        dropout = self.weights_dropout.p if self.training else 0.0
+        if self.keep_weights or fused_is_slow(x):
+            found, weights = self._attend_openly(queries, memory, seen, causal)
+            if self.keep_weights:
+                # one row for each row of x again: (B, H, K * T, S) to (B * K, H, T, S)
+                by_row = weights.transpose(1, 2).reshape(*x.shape[:2], self.heads, -1)
+                self.weights = by_row.transpose(1, 2).detach()
         else:
             found = functional.scaled_dot_product_attention(
                 queries, *memory, attn_mask=seen, dropout_p=dropout, is_causal=causal
             )
         return self.output(found.transpose(1, 2).reshape(x.shape))
 
-    def _attend_visibly(
+    def _attend_openly(
         self, queries: Tensor, memory: Memory, seen: Tensor | None, causal: bool
     ) -> tuple[Tensor, Tensor]:
-        scores = queries @ memory.keys.transpose(2, 3) / queries.shape[-1] ** 0.5  # (B, H, T, S)
+        scores = queries @ memory.keys.transpose(2, 3) * queries.shape[-1] ** -0.5  # (B, H, T, S)
         if seen is not None:
-            scores = scores.masked_fill(~seen, float("-inf"))
+            scores = scores + seen
         if causal:
-            future = torch.ones_like(scores[0, 0], dtype=torch.bool).triu(1)
-            scores = scores.masked_fill(future, float("-inf"))
+            scores = scores + scores.new_full(scores.shape[2:], float("-inf")).triu(1)
         weights = scores.softmax(dim=-1)
-        dropped = functional.dropout(weights, self.dropout, self.training)
-        return dropped @ memory.values, weights
+        return self.weights_dropout(weights) @ memory.values, weights
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, dim = x.shape
         return x.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+
+
+def fused_is_slow(x: Tensor) -> bool:
+    """Whether attention in single steps trains faster than PyTorch's fused one.
+
+    On a processor the fused one's gradients take six times as long in bfloat16, and have no
+    dropout: see benchmarks/README.md.
+    """
+    return torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype != torch.float32

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.data.tokenizer import PAD
+from seq2seq.models.layers import Dropout
 
 Encoded = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -25,7 +26,12 @@ def select(tensors: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
 
 
 class Seq2Seq(nn.Module, ABC):
-    """An encoder and a decoder. `step` repeated equals `decode` on the whole target."""
+    """An encoder and a decoder. `step` repeated equals `decode` on the whole target.
+
+    Weights are float32; `precision` is what is computed in, if not that.
+    """
+
+    precision: torch.dtype | None = None
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Hidden states (B, T, D) that predict what follows each position of `target_in` (B, T)."""
@@ -46,7 +52,7 @@ class Seq2Seq(nn.Module, ABC):
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""
-        return nn.functional.linear(hidden, self.output_weight)
+        return nn.functional.linear(hidden, self.output_weight.to(hidden.dtype))
 
     @abstractmethod
     def start(self, encoded: Encoded) -> State:
@@ -72,11 +78,27 @@ class Embeddings(nn.Module):
     Sharing all three is due to Vaswani et al. (2017), target and output to Press and Wolf (2017).
     """
 
-    def __init__(self, source_vocab: int, target_vocab: int, dim: int, share: str) -> None:
+    def __init__(
+        self, source_vocab: int, target_vocab: int, dim: int, share: str, word_dropout: float
+    ) -> None:
         super().__init__()
+        self.scale = dim**0.5
+        self.word_dropout = Dropout(word_dropout)
         self.source = table(source_vocab, dim)
         self.target = self.source if share == "all" else table(target_vocab, dim)
         self.output = self.target if share in ("all", "target") else table(target_vocab, dim)
+
+    def of(self, tokens: Tensor, table: nn.Embedding) -> Tensor:
+        """The embeddings (..., D) of tokens (...); while training, some tokens have none."""
+        x = table(tokens) * self.scale
+        if self.training and self.word_dropout.p:
+            x = x * self.word_dropout(x.new_ones(*tokens.shape, 1))
+        return x
+
+
+def hiding(padding: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to the scores of attention: minus infinity where there is padding, else 0."""
+    return torch.zeros_like(padding, dtype=dtype).masked_fill_(padding, float("-inf"))
 
 
 def table(vocab: int, dim: int) -> nn.Embedding:

@@ -11,13 +11,12 @@ D width of a state, E width of embeddings and of attentional vectors.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from seq2seq.config import Recurrent as Options
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State
-
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
+from seq2seq.models.layers import CELLS, Dropout, Linear, recur
 
 
 class Recurrent(Seq2Seq):
@@ -32,9 +31,10 @@ class Recurrent(Seq2Seq):
         self.input_feeding = options.input_feeding
         self.layers = options.decoder_layers
         self.parts = ("hidden", "cell") if options.cell == "lstm" else ("hidden",)
-        self.embeddings = Embeddings(source_vocab, target_vocab, width, options.share_embeddings)
-        self.embedding_scale = width**0.5
-        self.dropout = nn.Dropout(options.dropout)
+        self.embeddings = Embeddings(
+            source_vocab, target_vocab, width, options.share_embeddings, options.word_dropout
+        )
+        self.dropout = Dropout(options.dropout)
         self.encoder = cell(
             width,
             dim // 2 if options.bidirectional else dim,
@@ -44,9 +44,7 @@ class Recurrent(Seq2Seq):
             batch_first=True,
         )
         # the encoder's last state, as every layer of the decoder wants it
-        self.bridge = nn.ModuleDict(
-            {part: nn.Linear(dim, dim * self.layers) for part in self.parts}
-        )
+        self.bridge = nn.ModuleDict({part: Linear(dim, dim * self.layers) for part in self.parts})
         self.decoder = cell(
             2 * width if options.input_feeding else width,
             dim,
@@ -55,21 +53,14 @@ class Recurrent(Seq2Seq):
             batch_first=True,
         )
         self.attend = None if options.attention == "none" else ATTENTIONS[options.attention](dim)
-        self.readout = nn.Linear(dim if self.attend is None else 2 * dim, width)
+        self.readout = Linear(dim if self.attend is None else 2 * dim, width)
         self.apply(initialise)
 
     def encode(self, source: Tensor) -> Encoded:
-        mask = source != PAD
-        packed = pack_padded_sequence(
-            self._embed(source, self.embeddings.source),
-            mask.sum(dim=1).cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        outputs, last = self.encoder(packed)
-        values, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])
-        encoded = {"mask": mask}
-        for part, state in zip(self.parts, last if len(self.parts) == 2 else (last,), strict=True):
+        padding = source == PAD
+        values, *last = self._read(self._embed(source, self.embeddings.source), padding)
+        encoded = {"mask": hiding(padding, values.dtype)}
+        for part, state in zip(self.parts, last, strict=True):
             both_ends = torch.cat(list(state[-2:] if self.encoder.bidirectional else state[-1:]), 1)
             first = self.bridge[part](both_ends).view(-1, self.layers, self.decoder.hidden_size)
             encoded[part] = first.tanh() if part == "hidden" else first  # (B, L, D)
@@ -121,6 +112,20 @@ class Recurrent(Seq2Seq):
             return None
         return self.attend.weights[:, None, None]  # one layer, one head
 
+    def _read(self, x: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
+        """What the encoder says at each position of x (B, S, E), and its last states."""
+        lengths = (~padding).sum(dim=1).cpu()
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        directions = 2 if self.encoder.bidirectional else 1
+        nothing = x.new_zeros(
+            directions * self.encoder.num_layers, len(x), self.encoder.hidden_size
+        )
+        outputs, *last = recur(self.encoder, packed, (nothing,) * len(self.parts))
+        values, _ = pad_packed_sequence(
+            PackedSequence(outputs, *packed[1:]), batch_first=True, total_length=x.shape[1]
+        )
+        return values, *(state[:, packed.unsorted_indices] for state in last)
+
     def _advance(self, x: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
         """Attentional vectors (N, T, E) of embedded tokens x (N, T, E), and the state after them.
 
@@ -129,8 +134,7 @@ class Recurrent(Seq2Seq):
         if self.input_feeding:
             x = torch.cat([x, state["fed"][:, None]], dim=2)
         before = tuple(state[part].transpose(0, 1).contiguous() for part in self.parts)
-        hidden, last = self.decoder(x, before if len(before) == 2 else before[0])
-        last = last if len(before) == 2 else (last,)
+        hidden, *last = recur(self.decoder, x, before)
         after = {part: t.transpose(0, 1) for part, t in zip(self.parts, last, strict=True)}
         seen = hidden
         if self.attend is not None:
@@ -142,7 +146,8 @@ class Recurrent(Seq2Seq):
         return vector, after
 
     def _embed(self, tokens: Tensor, table: nn.Embedding) -> Tensor:
-        return self.dropout(table(tokens) * self.embedding_scale)
+        x = self.embeddings.of(tokens, table)
+        return self.dropout(x.to(self.precision or x.dtype))
 
 
 class Attention(nn.Module):
@@ -165,8 +170,7 @@ class Attention(nn.Module):
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """The context of each state (N, T, D); hypotheses of one sentence are its queries."""
         queries = hidden.reshape(len(keys), -1, hidden.shape[2])
-        scores = self.score(queries, keys).masked_fill(~mask[:, None], float("-inf"))
-        weights = scores.softmax(dim=2)
+        weights = (self.score(queries, keys) + mask[:, None]).softmax(dim=2)
         if self.keep_weights:
             self.weights = weights.detach().view(*hidden.shape[:2], -1)
         return (weights @ values).view(hidden.shape)
@@ -189,7 +193,7 @@ class General(Attention):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
-        self.key = nn.Linear(dim, dim, bias=False)
+        self.key = Linear(dim, dim, bias=False)
 
     def project_keys(self, values: Tensor) -> Tensor:
         return self.key(values)
@@ -200,9 +204,9 @@ class Additive(Attention):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.query = nn.Linear(dim, dim)
-        self.energy = nn.Linear(dim, 1, bias=False)
+        self.key = Linear(dim, dim, bias=False)
+        self.query = Linear(dim, dim)
+        self.energy = Linear(dim, 1, bias=False)
 
     def project_keys(self, values: Tensor) -> Tensor:
         return self.key(values)

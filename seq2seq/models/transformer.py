@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from seq2seq.config import Transformer as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
-from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State
+from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
+from seq2seq.models.layers import Dropout, LayerNorm, Linear
 from seq2seq.models.positions import POSITIONS
 
 
@@ -20,23 +21,21 @@ class Residual(nn.Module):
 
     def __init__(self, dim: int, dropout: float, norm: str) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = LayerNorm(dim)
+        self.dropout = Dropout(dropout)
         self.pre = norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         if self.pre:
-            return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
+            return self.dropout.add(x, sublayer(self.norm(x)))
+        return self.norm(self.dropout.add(x, sublayer(x)))
 
 
 class FeedForward(nn.Sequential):
     """Two linear maps with a rectifier between, the same at every position."""
 
     def __init__(self, dim: int, inner: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(dim, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, dim)
-        )
+        super().__init__(Linear(dim, inner), nn.ReLU(), Dropout(dropout), Linear(inner, dim))
         for name, parameter in self.named_parameters():
             (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
 
@@ -109,26 +108,29 @@ class Transformer(Seq2Seq):
     ) -> None:
         super().__init__()
         dim = options.dim
-        self.embeddings = Embeddings(source_vocab, target_vocab, dim, options.share_embeddings)
-        self.embedding_scale = dim**0.5
+        self.embeddings = Embeddings(
+            source_vocab, target_vocab, dim, options.share_embeddings, options.word_dropout
+        )
+        self.layer_dropout = options.layer_dropout
         positions = POSITIONS[options.positions]
         # one more than the longest segment: </s> ends the source, <s> begins the target
         self.source_positions = positions(dim, max_length + 1)
         self.target_positions = positions(dim, max_length + 1)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
         encoder = [EncoderLayer(options) for _ in range(options.encoder_layers)]
         decoder = [DecoderLayer(options) for _ in range(options.decoder_layers)]
         self.encoder = nn.ModuleList(encoder)  # type: ignore[assignment]
         self.decoder = nn.ModuleList(decoder)  # type: ignore[assignment]
-        last_norm = nn.LayerNorm if options.norm == "pre" else nn.Identity
+        last_norm = LayerNorm if options.norm == "pre" else nn.Identity
         self.encoder_norm = last_norm(dim)
         self.decoder_norm = last_norm(dim)
 
     def encode(self, source: Tensor) -> Encoded:
-        mask = source != PAD
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
+        mask = hiding(source == PAD, x.dtype)
         for encoder_layer in self.encoder:
-            x = encoder_layer(x, mask)
+            if not self._left_out():
+                x = encoder_layer(x, mask)
         x = self.encoder_norm(x)
         encoded = {"mask": mask}
         for number, decoder_layer in enumerate(self.decoder):
@@ -139,7 +141,8 @@ class Transformer(Seq2Seq):
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
         x = self._embed(target_in, self.embeddings.target, self.target_positions, start=0)
         for number, layer in enumerate(self.decoder):
-            x, _ = layer(x, memory_of(encoded, number), encoded["mask"], past=None)
+            if not self._left_out():
+                x, _ = layer(x, memory_of(encoded, number), encoded["mask"], past=None)
         return self.decoder_norm(x)
 
     @property
@@ -178,11 +181,15 @@ class Transformer(Seq2Seq):
         there = [weights for weights in kept if weights is not None]
         return torch.stack(there, dim=1) if there else None
 
+    def _left_out(self) -> bool:
+        """Whether to leave out a layer this time (Fan et al. 2020)."""
+        return self.training and torch.rand(()).item() < self.layer_dropout
+
     def _embed(
         self, tokens: Tensor, table: nn.Embedding, positions: nn.Module, start: int
     ) -> Tensor:
-        x = table(tokens) * self.embedding_scale + positions(start, tokens.shape[1])
-        return self.dropout(x)
+        x = self.embeddings.of(tokens, table) + positions(start, tokens.shape[1])
+        return self.dropout(x.to(self.precision or x.dtype))
 
 
 def memory_of(tensors: dict[str, Tensor], layer: int) -> Memory:

@@ -1,6 +1,7 @@
 """Label-smoothed cross-entropy, summed over target tokens.
 
-Shapes: B pairs, T target positions, N target tokens that are not padding, D width, V vocabulary.
+Shapes: B pairs, T target positions, N target tokens that are not padding, n of them at a time,
+D width, V vocabulary.
 """
 
 import math
@@ -14,7 +15,10 @@ from seq2seq.data.batches import Batch
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models import Seq2Seq
 
-CHUNK = 4_000_000  # logits held at a time: 16 MB, which stay in a processor's cache
+# Logits held at a time: on a processor 4 MB in bfloat16, which stay in its cache (found by trying:
+# see benchmarks/README.md); on a GPU as many as keep it busy.
+CHUNK = {"cpu": 2_000_000}
+LARGE_CHUNK = 64_000_000
 
 
 class Loss(NamedTuple):
@@ -45,35 +49,49 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """The loss of hidden states (N, D) under an output projection (V, D), and its gradients.
 
     All logits at once would be the largest thing in memory by far, read and written many times
-    over. So a chunk of them is computed, turned into its gradient in place, and used up before the
+    over. So some of them are computed, turned into their gradient in place, and used up before the
     next, in the forward pass already: the loss is a scalar, so backward only scales.
+
+    The gradient is softmax minus the target distribution. What label smoothing takes from it is the
+    same for all logits, so that it can be taken from the products instead; and the mean logit, of
+    which its loss is made, is a product with the mean row of the projection.
     """
 
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        vocab = weight.shape[0]
+        vocab = len(weight)
         learning = any(ctx.needs_input_grad)
         hidden_gradient = torch.empty_like(hidden if learning else hidden[:0])
         weight_gradient = torch.zeros_like(weight if learning else weight[:0])
-        nll, uniform = hidden.new_zeros(()), hidden.new_zeros(())
-        for start in range(0, len(hidden), size := max(1, CHUNK // vocab)):
-            part = slice(start, start + size)
-            true = targets[part, None]
-            logits = hidden[part] @ weight.T  # (n, V)
-            partition = logits.logsumexp(dim=1, keepdim=True)
-            nll += (partition - logits.gather(1, true)).sum()
+        nll, uniform = weight.new_zeros(()), weight.new_zeros(())
+        projection = weight.to(hidden.dtype)
+        mean = weight.mean(dim=0)  # (D,)
+        size = max(1, CHUNK.get(hidden.device.type, LARGE_CHUNK) // vocab)
+        # the same memory for all: new memory costs more than what is computed in it
+        logits_memory = hidden.new_empty(min(size, len(hidden)), vocab)
+        memory = logits_memory.to(weight.dtype)  # the same where the precision is
+        product = torch.empty_like(projection if learning else projection[:0])
+        for start in range(0, len(hidden), size):
+            some, true = hidden[start : start + size], targets[start : start + size, None]
+            logits = torch.mm(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
+            largest, true_logits = logits.amax(dim=1), logits.gather(1, true)
+            probabilities = memory[: len(some)]
+            torch.softmax(logits, dim=1, dtype=weight.dtype, out=probabilities)
+            partition = (largest - probabilities.amax(dim=1).log()).sum()
+            nll += partition - true_logits.sum(dtype=weight.dtype)
             if label_smoothing:
-                uniform += (partition - logits.mean(dim=1, keepdim=True)).sum()
+                uniform += partition - (some.to(weight.dtype) @ mean).sum()
             if learning:
-                # softmax minus the target distribution
-                gradient = logits.sub_(partition).exp_()
-                if label_smoothing:
-                    gradient -= label_smoothing / vocab
-                gradient.scatter_add_(1, true, gradient.new_full(true.shape, label_smoothing - 1))
-                torch.mm(gradient, weight, out=hidden_gradient[part])
-                weight_gradient.addmm_(gradient.T, hidden[part])
+                share = probabilities.new_full(true.shape, label_smoothing - 1)
+                gradient = logits.copy_(probabilities.scatter_add_(1, true, share))
+                torch.mm(gradient, projection, out=hidden_gradient[start : start + size])
+                weight_gradient += torch.mm(gradient.T, some, out=product)
+        if learning and label_smoothing:
+            hidden_gradient -= (label_smoothing * mean).to(hidden.dtype)
+            sums = hidden.sum(dim=0, dtype=weight.dtype)
+            weight_gradient -= sums * (label_smoothing / vocab)
         ctx.gradients = hidden_gradient, weight_gradient
         ctx.mark_non_differentiable(nll)
         return (1 - label_smoothing) * nll + label_smoothing * uniform, nll
