@@ -5,11 +5,19 @@ torch is loaded only where there are several. Between processes go tensors and n
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from seq2seq.errors import UserError
+
+T = TypeVar("T")
+
+# While data is prepared one may fetch or train a tokenizer for hours; torchrun ends those that wait
+# for a process that died. While training, nobody has a reason to be silent for long.
+PATIENCE = timedelta(days=2)
+TIMEOUT = "SEQ2SEQ_TIMEOUT"  # seconds
 
 
 def rank() -> int:
@@ -25,6 +33,11 @@ def size() -> int:
 def neighbours() -> int:
     """How many of the processes are on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def place() -> int:
+    """The number of this process on this machine; the first is 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def leads() -> bool:
@@ -54,15 +67,75 @@ def everywhere(value: bool) -> bool:
 
 def least(value: int) -> int:
     """The least of what the processes have."""
+    return int(_reduced([value], "MIN")[0])
+
+
+def total(*values: float) -> list[float]:
+    """The sums of what the processes have."""
+    return _reduced(values, "SUM")
+
+
+def gathered(lines: Sequence[str]) -> list[list[str]]:
+    """The lines that each of the processes has, in all of them."""
     if size() == 1:
-        return value
+        return [list(lines)]
+    import json
+
+    import torch
+    from torch.distributed import all_gather
+
+    _connect()
+    content = json.dumps(list(lines)).encode()  # as ASCII, whatever is in them
+    longest = max(int(length) for length in _each(len(content)))
+    mine = torch.zeros(longest, dtype=torch.uint8)
+    mine[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    parts = [torch.zeros_like(mine) for _ in range(size())]
+    _waiting(lambda: all_gather(parts, mine))
+    return [json.loads(bytes(part.numpy()).rstrip(b"\0")) for part in parts]
+
+
+def hurry() -> None:
+    """From now on a process that is silent for half an hour (SEQ2SEQ_TIMEOUT) ends the others."""
+    if size() > 1:
+        from torch import distributed
+        from torch.distributed.distributed_c10d import _set_pg_timeout
+
+        _connect()
+        seconds = timedelta(seconds=float(os.environ.get(TIMEOUT, "1800")))
+        _set_pg_timeout(seconds, distributed.group.WORLD)
+
+
+def _each(value: int) -> list[float]:
+    """What each of the processes has, in all of them."""
+    return total(*(value if number == rank() else 0 for number in range(size())))
+
+
+def _reduced(values: Sequence[float], how: str) -> list[float]:
+    if size() == 1:
+        return list(values)
+    import torch
+    from torch.distributed import ReduceOp, all_reduce
+
+    _connect()
+    found = torch.tensor(values, dtype=torch.float64)
+    _waiting(lambda: all_reduce(found, getattr(ReduceOp, how)))
+    return found.tolist()
+
+
+def _connect() -> None:
     import torch
     from torch import distributed
 
     if not distributed.is_initialized():
-        # One may fetch or train a tokenizer for hours; if it dies, torchrun ends those that wait.
-        distributed.init_process_group("gloo", timeout=timedelta(days=2))
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
         atexit.register(distributed.destroy_process_group)  # else its threads abort the process
-    found = torch.tensor([value])
-    distributed.all_reduce(found, distributed.ReduceOp.MIN)
-    return int(found.item())
+
+
+def _waiting(collective: Callable[[], Any]) -> None:
+    """Runs what needs all processes; raises a UserError if one of them is gone or silent."""
+    try:
+        collective()
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise UserError(f"another of the processes is gone, or has hung: {first}") from None

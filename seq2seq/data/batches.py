@@ -5,7 +5,8 @@ An epoch of 100 million pairs is put into batches in seconds, with 16 bytes of m
 Shapes: B pairs, S source positions, T target positions.
 """
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,8 @@ class Batches:
 
     def collate(self, pairs: np.ndarray, epoch: int = 0) -> Batch:
         """The batch of some pairs, cut into pieces as they are in this epoch."""
+        if not len(pairs):
+            return self._nothing()
         store = self.store
         if self.resampler:
             store, pairs = self.resampler(store, pairs, epoch), np.arange(len(pairs))
@@ -93,9 +96,14 @@ class Batches:
         )
 
     def updates_of(self, epoch: int, accumulate: int) -> list[list[np.ndarray]]:
-        """The pairs of each batch of each update of an epoch."""
+        """The pairs of each batch of each update of an epoch, by all processes together."""
         batches = self.epoch(epoch)
         return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
+
+    def _nothing(self) -> Batch:
+        """A batch to go through the motions with, of which nothing is to be said."""
+        batch = self.collate(np.array([0]))
+        return batch._replace(target_out=torch.full_like(batch.target_out, PAD), target_tokens=0)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.collate(pairs) for pairs in self.in_order())
@@ -165,6 +173,16 @@ class Batches:
 def _slices(size: int) -> Iterator[slice]:
     """Stretches that keep what is computed of each in little memory."""
     return (slice(start, min(start + STRETCH, size)) for start in range(0, size, STRETCH))
+
+
+def share(batches: Sequence[np.ndarray], number: int, of: int) -> list[np.ndarray]:
+    """The share of process `number` in an update's batches, as many as any other's.
+
+    Whole batches where there are enough of them, else parts; a part may be empty.
+    """
+    pieces = of // math.gcd(of, len(batches))
+    parts = [pairs[piece::pieces] for pairs in batches for piece in range(pieces)]
+    return parts[number::of]
 
 
 def rectangle(side: Side, rows: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def set_weights(model: Seq2Seq, weights: dict[str, Tensor], origin: Path) -> Non
         odd = sorted(name for name, _ in shapes.items() ^ found.items())
         raise UserError(f"{origin} does not fit the config beside it: {odd[0]} differs")
     for name, parameter in parameters.items():
-        parameter.copy_(weights[name])
+        parameter.copy_(shared_out_like(weights[name], parameter))
 
 
 def choose_device(name: str) -> torch.device:

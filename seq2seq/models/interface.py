@@ -37,6 +37,11 @@ class Seq2Seq(nn.Module, ABC):
         """Hidden states (B, T, D) that predict what follows each position of `target_in` (B, T)."""
         return self.decode(target_in, self.encode(source))
 
+    @property
+    @abstractmethod
+    def layers(self) -> list[nn.Module]:
+        """The largest parts, in the order of their use: what is put together at a time (FSDP)."""
+
     @abstractmethod
     def encode(self, source: Tensor) -> Encoded:
         """All that decoding needs to know of source ids (B, S), padded on the right."""

@@ -56,6 +56,10 @@ class Recurrent(Seq2Seq):
         self.readout = Linear(dim if self.attend is None else 2 * dim, width)
         self.apply(initialise)
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        return []  # its networks are called by their weights, so that they stay together
+
     def encode(self, source: Tensor) -> Encoded:
         padding = source == PAD
         values, *last = self._read(self._embed(source, self.embeddings.source), padding)

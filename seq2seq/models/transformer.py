@@ -125,6 +125,10 @@ class Transformer(Seq2Seq):
         self.encoder_norm = last_norm(dim)
         self.decoder_norm = last_norm(dim)
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        return [*self.encoder, *self.decoder]
+
     def encode(self, source: Tensor) -> Encoded:
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
         mask = hiding(source == PAD, x.dtype)

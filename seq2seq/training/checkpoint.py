@@ -3,26 +3,30 @@
     runs/<name>/
         config.yaml               every option, defaults written out
         metrics.jsonl             one JSON object a line
-        checkpoints/step-00002000/  weights, optimizer, random state, progress, manifest
+        checkpoints/step-00002000/  model, optimizer, mean, state.json, manifest.json
         best/                     the model folder
         finished.json             how it ended
 
-A checkpoint is complete or absent, never half; none of its files can run code.
+A checkpoint is complete or absent, never half; none of its files can run code. Random numbers need
+not be kept: they are a function of the seed, the update and the process.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.config.options import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
-from seq2seq.models import Seq2Seq
-from seq2seq.models.folder import set_weights, weights_of
+from seq2seq.training.averaging import UPDATES, mean
+
+State = Mapping[str, Mapping[str, Tensor]]  # tensors by name, in files by name
+WEIGHTS, OPTIMIZER, MEAN, SCALE = "model", "optimizer", "mean", "scale"  # the files
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Progress:
     worse: int = 0  # judged validations since the best one
     scores: dict[str, float] = field(default_factory=dict)  # of the judging metric, by update
 
-    def after_update(self, updates_an_epoch: int, seconds: float) -> "Progress":
+    def after_update(self, updates_an_epoch: int) -> "Progress":
         """After one more update."""
         over = self.position + 1 == updates_an_epoch
         return replace(
@@ -44,7 +48,6 @@ class Progress:
             update=self.update + 1,
             epoch=self.epoch + over,
             position=0 if over else self.position + 1,
-            seconds=seconds,
         )
 
     def judged(self, score: float | None, metric: str) -> "Progress":
@@ -111,47 +114,51 @@ class Checkpoints:
         found = self.folder.glob("step-????????")
         return sorted(int(path.name.removeprefix("step-")) for path in found)
 
-    def save(self, model: Seq2Seq, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    def save(self, state: State, progress: Progress) -> None:
         """Writes a checkpoint."""
         from safetensors.torch import save
 
         with new_folder(self.path(progress.update)) as partial:
-            (partial / "model.safetensors").write_bytes(save(weights_of(model)))
-            (partial / "optimizer.safetensors").write_bytes(save(moments_of(model, optimizer)))
-            (partial / "random.safetensors").write_bytes(save(random_state()))
-            state = {"progress": asdict(progress), "threads": torch.get_num_threads()}
-            write_json(partial / "state.json", state)
+            for name, tensors in state.items():
+                (partial / f"{name}.safetensors").write_bytes(save(dict(tensors)))
+            surroundings = {
+                "threads": torch.get_num_threads(),
+                "processes": distributed.size(),
+            }
+            write_json(partial / "state.json", {"progress": asdict(progress), **surroundings})
             write_manifest(partial)
 
-    def load(
-        self, update: int, model: Seq2Seq, optimizer: torch.optim.Optimizer
-    ) -> tuple[Progress, int]:
-        """Restores model, optimizer and random numbers; progress and the number of threads."""
-        from safetensors.torch import load
+    def load(self, update: int) -> tuple[State, Progress, dict[str, int]]:
+        """What was saved, and with how many threads and processes.
 
-        folder = self.path(update)
-        set_weights(model, self.weights(update), folder)
-        set_moments(model, optimizer, load((folder / "optimizer.safetensors").read_bytes()))
-        set_random_state(load((folder / "random.safetensors").read_bytes()))
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return Progress(**state["progress"]), state["threads"]
+        Raises a UserError that names what is damaged.
+        """
+        folder = self._intact(update)
+        state = {file.stem: read(file) for file in sorted(folder.glob("*.safetensors"))}
+        surroundings = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return state, Progress(**surroundings.pop("progress")), surroundings
 
     def weights(self, update: int) -> dict[str, Tensor]:
-        """The weights of a checkpoint; raises a UserError that names what is damaged in it."""
-        from safetensors.torch import load
+        """The weights that were judged at a checkpoint: the running mean where there is one.
 
+        Raises a UserError that names what is damaged.
+        """
+        folder = self._intact(update)
+        running_mean = folder / f"{MEAN}.safetensors"
+        if not running_mean.exists():
+            return read(folder / f"{WEIGHTS}.safetensors")
+        weights = read(running_mean)
+        del weights[UPDATES]
+        return weights
+
+    def _intact(self, update: int) -> Path:
         folder = self.path(update)
         check_manifest(folder, "move it away, and the checkpoint before it will be used")
-        return load((folder / "model.safetensors").read_bytes())
+        return folder
 
     def average(self, updates: Sequence[int]) -> dict[str, Tensor]:
         """The mean of the weights of some checkpoints."""
-        first, *rest = (self.weights(update) for update in updates)
-        total = {name: weight.double() for name, weight in first.items()}
-        for weights in rest:
-            for name, weight in weights.items():
-                total[name] += weight
-        return {name: (weight / len(updates)).float() for name, weight in total.items()}
+        return mean(self.weights(update) for update in updates)
 
     def validated(self, progress: Progress, config: Training) -> list[int]:
         """The updates of checkpoints that a run which never stopped would have, in order."""
@@ -174,40 +181,8 @@ class Checkpoints:
                 remove(self.path(update))
 
 
-def moments_of(model: Seq2Seq, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What the optimizer remembers of each parameter, by the parameter's name."""
-    return {
-        f"{name}:{key}": torch.as_tensor(value).cpu()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
+def read(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file."""
+    from safetensors.torch import load
 
-
-def set_moments(
-    model: Seq2Seq, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
-) -> None:
-    """Restores what `moments_of` gave."""
-    parameters = dict(model.named_parameters())
-    for full_name, value in moments.items():
-        name, _, key = full_name.rpartition(":")
-        parameter = parameters[name]
-        optimizer.state[parameter][key] = value.to(parameter.device)
-
-
-def random_state() -> dict[str, Tensor]:
-    """Where the generators of random numbers are."""
-    state = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    if torch.backends.mps.is_available():
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Tensor]) -> None:
-    """Restores what `random_state` gave."""
-    torch.set_rng_state(state["cpu"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"])
-    if "mps" in state and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
+    return load(file.read_bytes())

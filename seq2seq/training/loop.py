@@ -8,22 +8,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 
+from seq2seq import distributed
 from seq2seq.config import Training
-from seq2seq.data.batches import Batches
-from seq2seq.models import Seq2Seq
+from seq2seq.data.batches import Batches, share
 from seq2seq.training.checkpoint import Progress
-from seq2seq.training.optimizer import learning_rate, set_learning_rate
+from seq2seq.training.learner import Learner
 from seq2seq.training.progress import Log
-from seq2seq.training.update import update
+from seq2seq.training.schedule import learning_rate
 
 Validate = Callable[[Progress], dict[str, float]]
 
 
 def train(
-    model: Seq2Seq,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     batches: Batches,
     config: Training,
     *,
@@ -35,44 +35,62 @@ def train(
 ) -> Progress:
     """Trains until a limit of the config is reached or `stop` is true; the progress made.
 
-    What comes of it depends on the config and the state of model, optimizer and random numbers
-    alone: a training that was stopped and went on ends in the same bits as one that was not.
+    What comes of it depends on the config and the state of the learner alone: a training that was
+    stopped and went on ends in the same bits as one that was not. Several processes do as one:
+    what they must agree on is summed before each update.
     """
-    device = next(model.parameters()).device
     started = time.monotonic() - progress.seconds
     last_saved = progress.update
+    stopped = False
+
+    def seconds() -> float:
+        return time.monotonic() - started
 
     def judged(progress: Progress) -> Progress:
+        learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
-        progress = progress.judged(scores.get(config.metrics[0]), config.metrics[0])
-        return replace(progress, seconds=time.monotonic() - started)
+        return progress.judged(scores.get(config.metrics[0]), config.metrics[0])
 
-    while not (progress.limit(config) or stop()):
+    def saved(progress: Progress) -> int:
+        save(replace(progress, seconds=seconds()))
+        return progress.update
+
+    while not (stopped or progress.limit(config)):
         updates = batches.updates_of(progress.epoch, config.accumulate)
         for numbers in updates[progress.position :]:
-            rate = learning_rate(progress.update + 1, config)
-            set_learning_rate(optimizer, rate)
-            result = update(
-                model,
-                optimizer,
-                [batches.collate(pairs, progress.epoch).to(device) for pairs in numbers],
-                label_smoothing=config.label_smoothing,
-                clip_norm=config.clip_norm,
+            own = [
+                batches.collate(pairs, progress.epoch)
+                for pairs in share(numbers, distributed.rank(), distributed.size())
+            ]
+            tokens, stops, spent = distributed.total(
+                sum(batch.target_tokens for batch in own),
+                stop(),
+                seconds() if distributed.leads() else 0.0,
             )
-            progress = progress.after_update(len(updates), time.monotonic() - started)
+            progress = replace(progress, seconds=spent)
+            stopped = stops > 0
+            if stopped or progress.limit(config):
+                break
+            rate = learning_rate(progress.update + 1, config, progress.scores)
+            reseed(batches.seed, progress.update)
+            result = learner.update(own, int(tokens), rate)
+            progress = progress.after_update(len(updates))
             log.updated(progress, result, rate, len(updates))
 
             if progress.update % config.validate_every == 0:
                 progress = judged(progress)
-                save(progress)
-                last_saved = progress.update
-            if progress.limit(config) or stop():
-                break
+                last_saved = saved(progress)
         del updates, numbers  # before the next epoch is made, which takes as much memory
-    if not stop() and str(progress.update) not in progress.scores:
-        progress = judged(progress)  # the end always is, even if a stop came just before it
-        save(progress)
+    if not stopped and str(progress.update) not in progress.scores:
+        progress = judged(progress)
+        saved(progress)
     elif last_saved < progress.update:
-        save(progress)
+        saved(progress)
     return progress
+
+
+def reseed(seed: int, update: int) -> None:
+    """Makes the random numbers of an update in this process a function of nothing else."""
+    mixed = np.random.SeedSequence((seed, update, distributed.rank()))
+    torch.manual_seed(int(mixed.generate_state(1, np.uint64)[0]))

@@ -5,13 +5,15 @@ D width, V vocabulary.
 """
 
 import math
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from seq2seq.data.batches import Batch
+from seq2seq import distributed
+from seq2seq.config import Training
+from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models import Seq2Seq
 
@@ -28,21 +30,69 @@ class Loss(NamedTuple):
     nll: Tensor  # negative log-likelihood: what perplexity is made of
 
 
+class Criterion(nn.Module):
+    """A model with its loss: what is computed of a batch, and shared out to processes, as one."""
+
+    def __init__(self, model: Seq2Seq, config: Training) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = config.label_smoothing
+        self.r_drop = config.r_drop
+
+    def forward(self, batch: Batch) -> Loss:
+        """The loss of a batch. With r_drop, that of two passes, halved (Liang et al. 2021)."""
+        if not self.r_drop:
+            return summed_loss(self.model, batch, self.label_smoothing)
+        source, target_in, target_out = (ids.repeat(2, 1) for ids in batch[:3])
+        twice = Batch(source, target_in, target_out, 2 * batch.target_tokens)
+        hidden, targets = predictions(self.model, twice)
+        weight = self.model.output_weight
+        smoothed, nll = ChunkedCrossEntropy.apply(hidden, weight, targets, self.label_smoothing)
+        differing = divergence(*hidden.chunk(2), weight)
+        return Loss(smoothed / 2 + self.r_drop * differing / 4, nll / 2)
+
+
 def summed_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> Loss:
     """The loss of a batch: of every token, `</s>` too, padding never.
 
     The target distribution puts 1 - label_smoothing on the true piece and spreads the rest evenly
     over the vocabulary (Szegedy et al. 2016, section 7).
     """
-    hidden = model(batch.source, batch.target_in)
-    real = batch.target_out != PAD
+    hidden, targets = predictions(model, batch)
     weight = model.output_weight
     if not torch.is_grad_enabled():
         weight = weight.detach()  # else the function below would work out gradients for nothing
-    smoothed, nll = ChunkedCrossEntropy.apply(
-        hidden[real], weight, batch.target_out[real], label_smoothing
-    )
-    return Loss(smoothed, nll)
+    return Loss(*ChunkedCrossEntropy.apply(hidden, weight, targets, label_smoothing))
+
+
+def predictions(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Hidden states (N, D) of all target positions that are not padding, and what is true (N,)."""
+    hidden = model(batch.source, batch.target_in)
+    real = batch.target_out != PAD
+    return hidden[real], batch.target_out[real]
+
+
+def divergence(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    """How far the predictions of two sets of hidden states (N, D) are apart, summed over both ways.
+
+    That is KL(p, q) + KL(q, p), computed for some of them at a time, and again for the gradient.
+    """
+
+    def of_some(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+        p, q = (
+            (hidden @ weight.to(hidden.dtype).T).log_softmax(dim=1, dtype=weight.dtype)
+            for hidden in (one, other)
+        )
+        return ((p.exp() - q.exp()) * (p - q)).sum()
+
+    size = chunk_size(one, weight)
+    parts = zip(one.split(size), other.split(size), strict=True)
+    return torch.stack([checkpoint(of_some, *part, weight, use_reentrant=False) for part in parts]).sum()
+
+
+def chunk_size(hidden: Tensor, weight: Tensor) -> int:
+    """How many hidden states to compute logits of at a time."""
+    return max(1, CHUNK.get(hidden.device.type, LARGE_CHUNK) // len(weight))
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -68,7 +118,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         nll, uniform = weight.new_zeros(()), weight.new_zeros(())
         projection = weight.to(hidden.dtype)
         mean = weight.mean(dim=0)  # (D,)
-        size = max(1, CHUNK.get(hidden.device.type, LARGE_CHUNK) // vocab)
+        size = chunk_size(hidden, weight)
         # the same memory for all: new memory costs more than what is computed in it
         logits_memory = hidden.new_empty(min(size, len(hidden)), vocab)
         memory = logits_memory.to(weight.dtype)  # the same where the precision is
@@ -103,16 +153,19 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
 
 @torch.inference_mode()
-def perplexity(model: Seq2Seq, batches: Iterable[Batch], device: torch.device) -> float:
-    """exp(nats per target token); the same however the pairs are cut into batches."""
-    training = model.training
-    model.eval()
-    nats, tokens = 0.0, 0
-    for batch in batches:
-        nats += summed_loss(model, batch.to(device)).nll.item()
+def perplexity(model: Seq2Seq, batches: Batches) -> float:
+    """exp(nats per target token); the same however the pairs are cut into batches.
+
+    `model` is not training. Several processes share the batches, and all get what came of all.
+    """
+    device = next(model.parameters()).device
+    nats, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
+    for pairs in batches.in_order()[distributed.rank() :: distributed.size()]:
+        batch = batches.collate(pairs)
+        nats += summed_loss(model, batch.to(device)).nll
         tokens += batch.target_tokens
-    model.train(training)
-    return bounded_exp(nats / tokens)
+    all_nats, all_tokens = distributed.total(nats.item(), tokens)
+    return bounded_exp(all_nats / all_tokens)
 
 
 def bounded_exp(nats: float) -> float:

@@ -1,43 +1,57 @@
 """What a training shows as it goes: a progress bar on a terminal, plain lines elsewhere.
 
-Everything that people see goes to standard error. `metrics.jsonl` gets one JSON object a line.
+Everything that people see goes to standard error. `metrics.jsonl` gets one JSON object a line. Of
+several processes the first speaks for all.
 """
 
 import json
+import math
+import resource
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from seq2seq import distributed
 from seq2seq.config import Training
+from seq2seq.errors import UserError
 from seq2seq.files import write_file
 from seq2seq.training.checkpoint import Progress
+from seq2seq.training.learner import Update
 from seq2seq.training.loss import bounded_exp
-from seq2seq.training.update import Update
+
+REFRESH = 0.5  # seconds between two looks at the bar
 
 
 class Log:
     """Shows updates and validations, and writes them to metrics.jsonl."""
 
-    def __init__(self, path: Path, config: Training, progress: Progress) -> None:
+    def __init__(self, folder: Path, config: Training, progress: Progress) -> None:
         self.config = config
-        keep_lines(path, up_to=progress.update)
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
+        self._file = self._bar = self._curves = None
+        if distributed.leads():
+            path = folder / "metrics.jsonl"
+            keep_lines(path, up_to=progress.update)
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
+            if config.tensorboard:
+                self._curves = curves(folder, progress.update)
+            if sys.stderr.isatty():
+                self._bar = tqdm(
+                    total=100.0,
+                    bar_format="{percentage:3.0f}% {bar} {desc}",
+                    dynamic_ncols=True,
+                    leave=False,
+                    mininterval=REFRESH,
+                )
         self._since: list[Update] = []
         self._since_time = time.monotonic()
-        self._bar: tqdm | None = None
+        self._skipped = 0
         self._share = 0.0
         self._start: tuple[float, float] | None = None  # share and time of the first update seen
-        if sys.stderr.isatty():
-            self._bar = tqdm(
-                total=100.0,
-                bar_format="{percentage:3.0f}% {bar} {desc}",
-                dynamic_ncols=True,
-                leave=False,
-            )
 
     def __enter__(self) -> "Log":
         return self
@@ -48,43 +62,44 @@ class Log:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if self._bar is not None:
-            self._bar.close()
+        for one in (self._file, self._bar, self._curves):
+            if one is not None:
+                one.close()
 
     def say(self, text: str) -> None:
         """Shows a line."""
-        if self._bar is None:
-            print(text, file=sys.stderr, flush=True)
-        else:
+        if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
+        elif distributed.leads():
+            print(text, file=sys.stderr, flush=True)
 
     def updated(
         self, progress: Progress, result: Update, rate: float, updates_an_epoch: int
     ) -> None:
-        """After an update."""
+        """After an update. Under torchrun all processes must call this."""
         self._since.append(result)
         self._share = progress.share_done(self.config, updates_an_epoch)
         self._start = self._start or (self._share, time.monotonic())
-        seconds = time.monotonic() - self._since_time
-        tokens = sum(one.tokens for one in self._since)
-        record = {
-            "update": progress.update,
-            "epoch": round(progress.epoch + progress.position / updates_an_epoch, 3),
-            "loss": sum(one.loss for one in self._since) / tokens,
-            "ppl": bounded_exp(sum(one.nll for one in self._since) / tokens),
-            "learning_rate": rate,
-            "gradient_norm": sum(one.gradient_norm for one in self._since) / len(self._since),
-            "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
-            "seconds": round(progress.seconds, 3),
-        }
         if self._bar is not None:
-            self._bar.n = 100 * self._share
-            self._bar.set_description_str(self._describe_shortly(record))
+            self._bar.update(100 * self._share - self._bar.n)
         if progress.update % self.config.log_every == 0:
+            record = {
+                "update": progress.update,
+                "epoch": round(progress.epoch + progress.position / updates_an_epoch, 3),
+                **self._summed_up(),
+                "learning_rate": rate,
+                "seconds": round(progress.seconds, 3),
+            }
             self._write(record)
-            if self._bar is None:
+            if self._bar is not None:
+                self._bar.set_description_str(self._describe_shortly(record))
+            else:
                 self.say(self._describe(record))
+            if record["skipped"]:
+                self.say(
+                    f"warning: {record['skipped']} of the last updates were skipped: their "
+                    "gradients were not finite"
+                )
             self._restart()
 
     def validated(self, progress: Progress, scores: dict[str, float]) -> None:
@@ -93,7 +108,8 @@ class Log:
             {"update": progress.update, "seconds": round(progress.seconds, 3), "valid": scores}
         )
         self.say(f"update {progress.update:,}, validation: {described(scores)}")
-        self._restart()  # what validating took does not count as tokens per second
+        self._since_time = time.monotonic()
+        self._since = []  # what validating took does not count as tokens per second
 
     def sample(self, source: str, reference: str, hypothesis: str) -> None:
         """Shows a validation sentence with its translation."""
@@ -102,6 +118,27 @@ class Log:
 
     def _restart(self) -> None:
         self._since, self._since_time = [], time.monotonic()
+
+    def _summed_up(self) -> dict[str, Any]:
+        """What came of the updates since the last line, in all processes."""
+        sums = torch.stack([torch.stack([one.loss, one.nll]) for one in self._since]).sum(dim=0)
+        norms = torch.stack([one.gradient_norm for one in self._since]).tolist()
+        finite = [norm for norm in norms if math.isfinite(norm)]
+        seconds = time.monotonic() - self._since_time
+        loss, nll, tokens, positions = distributed.total(
+            *sums.tolist(),
+            sum(one.tokens for one in self._since),
+            sum(one.positions for one in self._since),
+        )
+        return {
+            "loss": loss / tokens,
+            "ppl": bounded_exp(nll / tokens),
+            "gradient_norm": sum(finite) / len(finite) if finite else None,
+            "skipped": len(norms) - len(finite),
+            "tokens_per_second": round(tokens / max(seconds, 1e-9), 1),
+            "padding": round(1 - tokens / positions, 4),
+            "memory_mb": round(peak_memory() / 1e6),
+        }
 
     def _describe(self, record: dict[str, Any]) -> str:
         return (
@@ -128,13 +165,45 @@ class Log:
         return tqdm.format_interval(seconds)
 
     def _write(self, record: dict[str, Any]) -> None:
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(strict(record), allow_nan=False) + "\n")
+            self._file.flush()
+        if self._curves is not None:
+            for name, value in {**record, **record.get("valid", {})}.items():
+                if isinstance(value, int | float):
+                    group = "validation" if name in record.get("valid", {}) else "training"
+                    self._curves.add_scalar(f"{group}/{name}", value, record["update"])
 
 
 def described(scores: dict[str, float]) -> str:
     """Scores as people read them."""
     return ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+
+
+def strict(value: Any) -> Any:
+    """A value as JSON can hold it: what is infinite or no number becomes null."""
+    if isinstance(value, dict):
+        return {name: strict(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def peak_memory() -> int:
+    """The most memory, in bytes, that this process has had: of its GPU if it has one."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def curves(folder: Path, update: int) -> Any:
+    """What writes curves for TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "training.tensorboard needs tensorboard; pip install 'seq2seq[tensorboard]'"
+        ) from None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=update + 1)
 
 
 def keep_lines(path: Path, *, up_to: int) -> None:

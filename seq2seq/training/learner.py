@@ -1,0 +1,149 @@
+"""A model as it learns, and one update of it, the same however its pairs are cut into batches."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from seq2seq import distributed
+from seq2seq.config import Training
+from seq2seq.data.batches import Batch
+from seq2seq.errors import UserError
+from seq2seq.models import Seq2Seq
+from seq2seq.models.folder import set_weights
+from seq2seq.training.averaging import RunningMean
+from seq2seq.training.checkpoint import MEAN, OPTIMIZER, SCALE, WEIGHTS, State
+from seq2seq.training.loss import Criterion
+from seq2seq.training.optimizer import (
+    build_optimizer,
+    moments_of,
+    set_learning_rate,
+    set_moments,
+)
+from seq2seq.training.parallel import synchronised, whole_weights, working_together
+from seq2seq.training.precision import LossScale
+from seq2seq.training.shards import whole
+
+HOPELESS = 20  # updates in a row without finite gradients, after which training ends
+
+
+class Update(NamedTuple):
+    """What this process saw of an update, summed over its target tokens, in nats.
+
+    The numbers stay where they were computed until somebody asks: a GPU need not be waited for.
+    """
+
+    loss: Tensor
+    nll: Tensor
+    gradient_norm: Tensor  # of all processes, before clipping; not finite: the update was skipped
+    tokens: int
+    positions: int  # of the target side, with padding
+
+
+class Learner:
+    """A model and all that changes it: its loss, optimizer, running mean and scale of the loss."""
+
+    def __init__(self, model: Seq2Seq, config: Training) -> None:
+        """`model` is on its device and has its precision. Under torchrun all must call this."""
+        self.config = config
+        self.model = model
+        self.criterion = working_together(Criterion(model, config), config, model)
+        self.device = next(model.parameters()).device
+        products = model.precision or torch.float32
+        self.optimizer = build_optimizer(model, config, products=products)
+        self.mean = RunningMean(model, config.ema) if config.ema else None
+        self.scale = LossScale(products)
+        self.skipped = torch.zeros((), device=self.device)  # updates in a row
+
+    def update(self, batches: Sequence[Batch], tokens: int, rate: float) -> Update:
+        """Learns from this process's share of an update, of `tokens` target tokens in all.
+
+        Losses are summed, and divided once by all tokens. If the gradients of all processes
+        together are not finite, weights stay as they are.
+        """
+        loss = nll = torch.zeros((), device=self.device)
+        for number, batch in enumerate(batches, 1):
+            with synchronised(self.criterion, now=number == len(batches)):
+                sums = self.criterion(batch.to(self.device))
+                # times processes, because what averages gradients divides by their number
+                share = self.scale.value * distributed.size() / tokens
+                (sums.smoothed * share).backward()
+            loss = loss + sums.smoothed.detach()
+            nll = nll + sums.nll
+        return Update(
+            loss,
+            nll,
+            self._step(rate),
+            sum(batch.target_tokens for batch in batches),
+            sum(batch.target_out.numel() for batch in batches),
+        )
+
+    def check(self) -> None:
+        """Raises a UserError if nothing has been learnt for long. Waits for the device."""
+        if self.skipped.item() >= HOPELESS:
+            raise UserError(
+                f"the last {HOPELESS} updates were skipped, because their gradients were no longer "
+                "numbers: training has diverged; the last checkpoint is intact. Start over "
+                "(--fresh) with a lower training.learning_rate or a longer training.warmup"
+            )
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """The model is as it is judged and kept: not learning, with its mean for weights if any."""
+        self.model.eval()
+        try:
+            with self.mean.in_model() if self.mean else nullcontext():
+                yield
+        finally:
+            self.model.train()
+
+    def state(self) -> State:
+        """All that must be kept when a run stops. Under torchrun all must call this."""
+        state = {
+            WEIGHTS: whole_weights(self.model),
+            OPTIMIZER: moments_of(self.model, self.optimizer),
+        }
+        if self.mean:
+            state[MEAN] = self.mean.state()
+        if self.scale.moves:
+            state[SCALE] = self.scale.state()
+        return state
+
+    def restore(self, state: State, origin: Path) -> None:
+        """Restores what `state` gave, for as many processes as there are now.
+
+        Raises a UserError that names the origin if it is of another model.
+        """
+        set_weights(self.model, state[WEIGHTS], origin)
+        set_moments(self.model, self.optimizer, state[OPTIMIZER])
+        if self.mean:
+            self.mean.restore(state[MEAN])
+        if self.scale.moves:
+            self.scale.restore(state[SCALE])
+
+    def _step(self, rate: float) -> Tensor:
+        """Takes a step and forgets the gradients; their norm."""
+        parameters = [one for one in self.model.parameters() if one.grad is not None]
+        gradients = [one.grad for one in parameters]
+        if self.scale.value != 1:
+            torch._foreach_div_(gradients, self.scale.value)
+        limit = self.config.clip_norm or float("inf")
+        norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        bad = ~norm.isfinite()
+        set_learning_rate(self.optimizer, rate)
+        if getattr(self.optimizer, "_step_supports_amp_scaling", False):
+            # fused kernels look by themselves, so that nobody waits
+            self.optimizer.found_inf, self.optimizer.grad_scale = bad.float(), None
+            self.optimizer.step()
+        elif not bad.item():
+            self.optimizer.step()
+        if self.scale.moves:
+            self.scale.after(not bad.item())
+        self.skipped = (self.skipped + 1) * bad
+        self.optimizer.zero_grad()
+        if self.mean:
+            self.mean.update()
+        return norm

@@ -1,0 +1,52 @@
+"""A model that several processes train together, started by `torchrun`; right when alone.
+
+Either each has the whole model, and gradients are averaged as they are made (DDP: Li et al. 2020),
+or each has a share of every weight and of what the optimizer remembers of it, and layers are put
+together when they are needed (FSDP: Zhao et al. 2023), for models that do not fit.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from seq2seq import distributed
+from seq2seq.config import Training
+from seq2seq.models import Seq2Seq
+from seq2seq.training.shards import whole
+
+
+def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> nn.Module:
+    """The criterion with a model that learns from the gradients of all processes.
+
+    The parameters of `model`, which is inside, may be replaced by shares of them.
+    """
+    if distributed.size() == 1:
+        return criterion
+    if config.parallel == "fsdp":
+        from torch.distributed.fsdp import fully_shard
+
+        for layer in model.layers:
+            fully_shard(layer)
+        return fully_shard(criterion)
+    leaves_out = bool(getattr(model, "layer_dropout", 0.0))
+    return DistributedDataParallel(
+        criterion, gradient_as_bucket_view=True, find_unused_parameters=leaves_out
+    )
+
+
+def synchronised(criterion: nn.Module, *, now: bool) -> AbstractContextManager[object]:
+    """Gradients made in here are averaged over processes, or wait for those that will be."""
+    if isinstance(criterion, DistributedDataParallel):
+        return nullcontext() if now else criterion.no_sync()
+    if hasattr(criterion, "set_requires_gradient_sync"):
+        criterion.set_requires_gradient_sync(now)
+    return nullcontext()
+
+
+def whole_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters of a model by name, gathered on processors; those that are shared, once."""
+    return {
+        name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters()
+    }

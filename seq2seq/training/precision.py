@@ -1,0 +1,70 @@
+"""What training multiplies in: float32, bfloat16 or float16. Weights are float32 always."""
+
+import platform
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from seq2seq.errors import UserError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type that an option names; auto is bfloat16 where the hardware multiplies it, else
+    float32.
+
+    Raises a UserError for what the device has not.
+    """
+    if name == "auto":
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+    if name == "fp16" and device.type == "cpu":
+        raise UserError(
+            "training.precision: fp16 is for GPUs; set it to auto, and a processor that "
+            "multiplies bfloat16 will"
+        )
+    return PRECISIONS[name]
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 in hardware, faster than of float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
+        return False  # not measured, so what is certain to be right
+    has = getattr(torch.cpu, "get_capabilities", dict)()  # unknown to older versions
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+class LossScale:
+    """What the loss is multiplied by, so that no gradient of float16 is too small to be told from 0.
+
+    It is halved when gradients overflow, and doubled after 2,000 updates in which none did
+    (Micikevicius et al. 2018, section 3.2). In other types it is 1.
+    """
+
+    LONG = 2000
+
+    def __init__(self, precision: torch.dtype) -> None:
+        self.moves = precision == torch.float16
+        self.value = 2.0**16 if self.moves else 1.0
+        self.since = 0  # updates since it changed
+
+    def after(self, finite: bool) -> None:
+        """Takes in whether an update's gradients were finite."""
+        if not finite:
+            self.value, self.since = max(1.0, self.value / 2), 0
+        elif self.since + 1 == self.LONG:
+            self.value, self.since = self.value * 2, 0
+        else:
+            self.since += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All that must be kept when a run stops."""
+        return {"value": torch.tensor(self.value), "since": torch.tensor(self.since)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Restores what `state` gave."""
+        self.value, self.since = state["value"].item(), int(state["since"])
