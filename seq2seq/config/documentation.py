@@ -82,6 +82,9 @@ def _message(keys: Keys, problem: Any) -> str:
     if kind == "string_pattern_mismatch":
         words = PATTERNS.get(context["pattern"], f"text of the form {context['pattern']}")
         return f"must be {words}, not {shown(value)}"
+    if kind == "count_or_auto":
+        number = "1 or more," if type(value) is int else "a whole number"
+        return f"must be {number} or auto, not {shown(value)}{did_you_mean(value, ['auto'])}"
     if kind == "literal_error":
         return _wrong_choice(value, context["expected"].replace("'", ""))
     if kind == "model_type":

@@ -9,10 +9,12 @@ from seq2seq.config.data import Data
 from seq2seq.config.section import (
     FREE,
     Count,
+    CountOrAuto,
     CountOrZero,
     Name,
     Positive,
     PositiveOrZero,
+    PositiveShare,
     Section,
     Share,
 )
@@ -139,7 +141,7 @@ class Training(Section):
     """Limit of passes over the training pairs."""
     max_minutes: Annotated[Positive | None, FREE] = None
     """Limit of wall-clock minutes, validation included, over all resumed parts."""
-    batch_tokens: Count | Literal["auto"] = 4096
+    batch_tokens: CountOrAuto = 4096
     """Padded positions of the longer side in a batch, `</s>` included; auto: what the GPU holds."""
     accumulate: Count = 1
     """Batches whose gradients make one update."""
@@ -154,20 +156,20 @@ class Training(Section):
     learning_rate: Positive = 1.0e-3
     """The highest learning rate, reached when the warm-up ends."""
     betas: Annotated[list[Share], Field(min_length=2, max_length=2)] = [0.9, 0.98]
-    """Decay of the averages of gradients and of their squares, of adam and adamw."""
+    """Decay of the averages of gradients and of their squares, of adam, adamw and muon's rest."""
     momentum: Share = 0.95
     """Decay of the average of gradients, of sgd and muon."""
     weight_decay: PositiveOrZero = 0.01
-    """Decay of weight matrices; embeddings, biases and norms never decay."""
+    """Decay of weight matrices (adam, sgd: an L2 penalty); embeddings, biases, norms never do."""
     schedule: Schedule = "inverse_sqrt"
     """What the learning rate does after the warm-up."""
     warmup: CountOrZero = 1000
     """Updates over which the learning rate rises from nothing."""
-    decay: Share = 0.2
+    decay: PositiveShare = 0.2
     """Share of max_updates over which warmup_stable_decay falls to nothing, at the end."""
     plateau_patience: Count = 2
     """Judged validations without a better score before reduce_on_plateau lowers the rate."""
-    plateau_factor: Share = 0.5
+    plateau_factor: PositiveShare = 0.5
     """What reduce_on_plateau multiplies the learning rate by."""
     ema: Share = 0.0
     """Decay of a running mean of weights, which is what is validated and kept as best; 0: none."""
@@ -204,6 +206,11 @@ class Training(Section):
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
 
+    @property
+    def decay_start(self) -> int:
+        """After how many updates warmup_stable_decay begins to fall."""
+        return self.max_updates - max(1, round(self.decay * self.max_updates))
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         kept = self.keep_best if self.average_of == "best" else self.keep_last
         if self.average > max(kept, 1):
@@ -211,6 +218,12 @@ class Training(Section):
             yield "average", f"cannot average {self.average} checkpoints of {option}: {kept}"
         if self.schedule in ENDING and self.warmup >= self.max_updates:
             yield "warmup", f"must end before max_updates ({self.max_updates:,})"
+        elif self.schedule == "warmup_stable_decay" and self.warmup > self.decay_start:
+            yield (
+                "decay",
+                f"would begin after {self.decay_start:,} updates, before the warm-up ends "
+                f"({self.warmup:,})",
+            )
         if len(set(self.metrics)) < len(self.metrics):
             yield "metrics", "names a metric twice"
 

@@ -5,9 +5,17 @@ width) a section says in `conflicts`, so that all problems of a config are repor
 """
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 FREE = "free"  # marks an option that may change between stop and resume: it changes no result
@@ -19,6 +27,18 @@ CountOrZero = Annotated[int, Field(strict=True, ge=0)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 PositiveOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]
+PositiveShare = Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+
+def _count_or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """One problem in place of two: that it is no count, and that it is not auto."""
+    try:
+        return check(value)
+    except ValidationError:
+        raise PydanticCustomError("count_or_auto", "neither a count nor auto") from None
+
+
+CountOrAuto = Annotated[Count | Literal["auto"], WrapValidator(_count_or_auto)]
 
 
 class Section(BaseModel):

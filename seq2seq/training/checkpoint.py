@@ -23,6 +23,8 @@ from seq2seq.config.options import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights, weights_of
+from seq2seq.training.averaging import mean
+from seq2seq.training.optimizer import moments_of, set_moments
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,7 @@ class Checkpoints:
 
     def average(self, updates: Sequence[int]) -> dict[str, Tensor]:
         """The mean of the weights of some checkpoints."""
-        first, *rest = (self.weights(update) for update in updates)
-        total = {name: weight.double() for name, weight in first.items()}
-        for weights in rest:
-            for name, weight in weights.items():
-                total[name] += weight
-        return {name: (weight / len(updates)).float() for name, weight in total.items()}
+        return mean(self.weights(update) for update in updates)
 
     def validated(self, progress: Progress, config: Training) -> list[int]:
         """The updates of checkpoints that a run which never stopped would have, in order."""
@@ -172,26 +169,6 @@ class Checkpoints:
         for update in there:
             if update not in kept:
                 remove(self.path(update))
-
-
-def moments_of(model: Seq2Seq, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What the optimizer remembers of each parameter, by the parameter's name."""
-    return {
-        f"{name}:{key}": torch.as_tensor(value).cpu()
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def set_moments(
-    model: Seq2Seq, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
-) -> None:
-    """Restores what `moments_of` gave."""
-    parameters = dict(model.named_parameters())
-    for full_name, value in moments.items():
-        name, _, key = full_name.rpartition(":")
-        parameter = parameters[name]
-        optimizer.state[parameter][key] = value.to(parameter.device)
 
 
 def random_state() -> dict[str, Tensor]:

@@ -14,8 +14,9 @@ from seq2seq.config import Training
 from seq2seq.data.batches import Batches
 from seq2seq.models import Seq2Seq
 from seq2seq.training.checkpoint import Progress
-from seq2seq.training.optimizer import learning_rate, set_learning_rate
+from seq2seq.training.optimizer import set_learning_rate
 from seq2seq.training.progress import Log
+from seq2seq.training.schedule import learning_rate
 from seq2seq.training.update import update
 
 Validate = Callable[[Progress], dict[str, float]]
@@ -51,7 +52,7 @@ def train(
     while not (progress.limit(config) or stop()):
         updates = batches.updates_of(progress.epoch, config.accumulate)
         for numbers in updates[progress.position :]:
-            rate = learning_rate(progress.update + 1, config)
+            rate = learning_rate(progress.update + 1, config, progress.scores)
             set_learning_rate(optimizer, rate)
             result = update(
                 model,

@@ -1,44 +1,139 @@
-"""Optimizers, and how the learning rate changes over updates."""
+"""Optimizers: what turns gradients into updates, and what they remember in between.
 
-import math
+One learning rate, on AdamW's scale, suits all of them but sgd.
+"""
+
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seq2seq.config import Training
+from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.positions import Learned
+from seq2seq.training.adafactor import Adafactor
+from seq2seq.training.muon import Muon
+from seq2seq.training.shards import shared_out_like, whole
 
-Schedule = Callable[[int, Training], float]
-
-
-def build_optimizer(model: nn.Module, config: Training) -> torch.optim.Optimizer:
-    """The optimizer that the config names. Weight matrices decay; the rest never does."""
-    embeddings = (
-        module for module in model.modules() if isinstance(module, nn.Embedding | Learned)
-    )
-    tables = {id(parameter) for module in embeddings for parameter in module.parameters()}
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for parameter in model.parameters():
-        groups[parameter.dim() > 1 and id(parameter) not in tables].append(parameter)
-    decays = {True: config.weight_decay, False: 0.0}
-    return OPTIMIZERS[config.optimizer](
-        [{"params": group, "weight_decay": decays[decaying]} for decaying, group in groups.items()],
-        config,
-    )
+Groups = list[dict[str, Any]]
 
 
-def adamw(groups: list[dict], config: Training) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: Training, *, products: torch.dtype = torch.float32
+) -> torch.optim.Optimizer:
+    """The optimizer that the config names, for a model where it will be trained.
+
+    `products` is the type that the optimizer multiplies matrices in, if it does: what the
+    processor is fast in. Weights and what is remembered of them keep their type.
+    """
+    if config.optimizer == "muon":
+        return muon(model, config, products)
+    return OPTIMIZERS[config.optimizer](grouped([*model.parameters()], model, config), config)
+
+
+def grouped(parameters: list[nn.Parameter], model: nn.Module, config: Training) -> Groups:
+    """Some parameters of a model, those that decay apart from those that do not."""
+    decaying = decaying_of(model)
+    groups: Groups = [
+        {
+            "params": [parameter for parameter in parameters if (parameter in decaying) == decays],
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for decays in (True, False)
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def decaying_of(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters that decay: weight matrices, but no tables of embeddings or positions.
+
+    What is looked up is touched only when it occurs: decay would make rare words vanish.
+    """
+    tables = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | Learned)
+        for parameter in module.parameters()
+    }
+    return {parameter for parameter in model.parameters() if parameter.dim() > 1} - tables
+
+
+def matrices_of(model: nn.Module) -> dict[nn.Parameter, int]:
+    """The weights that are matrices to Muon, each with how many it holds on top of each other.
+
+    Queries, keys and values are maps of their own, whether one product computes them or three; so
+    are the gates of a recurrent cell. A matrix of one row or column is a vector.
+    """
+    holds: dict[Tensor, int] = {}
+    for module in model.modules():
+        if isinstance(module, MultiHeadAttention):
+            for linear in module.children():
+                if isinstance(linear, nn.Linear):
+                    holds[linear.weight] = linear.out_features // linear.in_features
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            for weight in module.parameters():
+                holds[weight] = weight.shape[0] // int(module.hidden_size)
+    decaying = decaying_of(model)
+    found = {
+        parameter: holds.get(parameter, 1)
+        for parameter in model.parameters()
+        if parameter in decaying
+    }
+    return {
+        weight: matrices
+        for weight, matrices in found.items()
+        if min(weight.shape[0] // matrices, weight.shape[1]) > 1
+    }
+
+
+def adamw(groups: Groups, config: Training) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019), in one fused kernel."""
     beta1, beta2 = config.betas
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(beta1, beta2), fused=True)
 
 
-def learning_rate(update: int, config: Training) -> float:
-    """The learning rate of an update (the first is 1): a linear warm-up, then the schedule."""
-    if update < config.warmup:
-        return config.learning_rate * update / config.warmup
-    return config.learning_rate * SCHEDULES[config.schedule](update, config)
+def adam(groups: Groups, config: Training) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2015); weight decay is an L2 penalty, a part of the gradient."""
+    beta1, beta2 = config.betas
+    return torch.optim.Adam(groups, lr=config.learning_rate, betas=(beta1, beta2), fused=True)
+
+
+def sgd(groups: Groups, config: Training) -> torch.optim.Optimizer:
+    """Gradient descent with Nesterov's momentum, as Sutskever et al. (2013) write it."""
+    return torch.optim.SGD(
+        groups,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=config.momentum > 0,
+    )
+
+
+def adafactor(groups: Groups, config: Training) -> torch.optim.Optimizer:
+    """Adafactor (Shazeer and Stern 2018), with the learning rate of the schedule."""
+    return Adafactor(groups, learning_rate=config.learning_rate)
+
+
+def muon(model: nn.Module, config: Training, products: torch.dtype) -> torch.optim.Optimizer:
+    """Muon (Jordan et al. 2024) for the matrices inside layers, AdamW for the rest."""
+    matrices = matrices_of(model)
+    rest = [parameter for parameter in model.parameters() if parameter not in matrices]
+    return Muon(
+        matrices,
+        adamw(grouped(rest, model, config), config),
+        learning_rate=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        products=products,
+    )
+
+
+OPTIMIZERS: dict[str, Callable[[Groups, Training], torch.optim.Optimizer]] = {
+    "adamw": adamw,
+    "adam": adam,
+    "sgd": sgd,
+    "adafactor": adafactor,
+}
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -47,25 +142,28 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def inverse_sqrt(update: int, config: Training) -> float:
-    """Falls with the root of updates, from one at the end of the warm-up (Vaswani et al. 2017)."""
-    return math.sqrt(max(config.warmup, 1) / update)
+def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What the optimizer remembers of each parameter, by the parameter's name.
+
+    Where parameters are shared out to processes, all must call this: what they have is gathered.
+    """
+    return {
+        f"{name}:{key}": whole(value).cpu()
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if value is not None
+    }
 
 
-def cosine(update: int, config: Training) -> float:
-    """Falls to nothing at max_updates along half a cosine (Loshchilov and Hutter 2017)."""
-    done = (update - config.warmup) / (config.max_updates - config.warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-
-
-def constant(update: int, config: Training) -> float:
-    """Stays as it is."""
-    return 1.0
-
-
-OPTIMIZERS = {"adamw": adamw}
-SCHEDULES: dict[str, Schedule] = {
-    "inverse_sqrt": inverse_sqrt,
-    "cosine": cosine,
-    "constant": constant,
-}
+def set_moments(
+    model: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
+) -> None:
+    """Restores what `moments_of` gave, for as many processes as there are now."""
+    parameters = dict(model.named_parameters())
+    for full_name, value in moments.items():
+        name, _, key = full_name.rpartition(":")
+        parameter = parameters[name]
+        here = value.to(parameter.device)
+        if value.shape == parameter.shape:
+            here = shared_out_like(here, parameter)
+        optimizer.state[parameter][key] = here
