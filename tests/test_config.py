@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seq2seq.config import Config, differences, documentation, dump, load
+from seq2seq.config.options import Schedule
 from seq2seq.config.page import page
 from seq2seq.config.rules import RULES
 from seq2seq.errors import ConfigError
+from seq2seq.training.schedule import learning_rate
 
 ROOT = Path(__file__).parents[1]
 PAIR: dict[str, Any] = {"source": "a", "target": "b"}
@@ -97,7 +99,46 @@ VALUES: dict[str, str | list[str]] = {
     "not Infinity",
     "training: {label_smoothing: 1}": "line 2: training.label_smoothing: must be less than 1, "
     "not 1",
-    "training: {optimizer: sgd}": 'line 2: training.optimizer: must be adamw, not "sgd"',
+    "training: {optimizer: adam_w}": "line 2: training.optimizer: must be adamw, adam, sgd, "
+    'adafactor or muon, not "adam_w"; did you mean adamw?',
+    "training: {schedule: noam}": "line 2: training.schedule: must be inverse_sqrt, cosine, "
+    'linear, constant, warmup_stable_decay or reduce_on_plateau, not "noam"',
+    "training: {precision: fp61}": "line 2: training.precision: must be auto, fp32, bf16 or fp16, "
+    'not "fp61"; did you mean fp16?',
+    "training: {parallel: dpp}": 'line 2: training.parallel: must be ddp or fsdp, not "dpp"',
+    "training: {compile: 2}": "line 2: training.compile: must be true or false, not 2",
+    "training: {batch_tokens: 0}": "line 2: training.batch_tokens: must be 1 or more, or auto, "
+    "not 0",
+    "training: {batch_tokens: 4.5}": "line 2: training.batch_tokens: "
+    "must be a whole number or auto, not 4.5",
+    "training: {batch_tokens: true}": "line 2: training.batch_tokens: "
+    "must be a whole number or auto, not true",
+    "training: {batch_tokens: ~}": "line 2: training.batch_tokens: "
+    "must be a whole number or auto, not empty",
+    "training: {batch_tokens: atuo}": "line 2: training.batch_tokens: "
+    'must be a whole number or auto, not "atuo"; did you mean auto?',
+    "decoding: {batch_tokens: auto}": "line 2: decoding.batch_tokens: must be a whole number, "
+    'not "auto"',
+    "training: {momentum: 1}": "line 2: training.momentum: must be less than 1, not 1",
+    "training: {ema: 1}": "line 2: training.ema: must be less than 1, not 1",
+    "training: {ema: -0.1}": "line 2: training.ema: must be 0 or more, not -0.1",
+    "training: {r_drop: .nan}": "line 2: training.r_drop: must be a finite number, not NaN",
+    "training: {decay: 0}": "line 2: training.decay: must be more than 0, not 0",
+    "training: {plateau_factor: 0}": "line 2: training.plateau_factor: must be more than 0, not 0",
+    "training: {plateau_factor: 1}": "line 2: training.plateau_factor: must be less than 1, not 1",
+    "training: {plateau_patience: 0}": "line 2: training.plateau_patience: must be 1 or more, "
+    "not 0",
+    "model: {kind: lstm, layer_dropout: 0.1}": "line 2: model.layer_dropout: "
+    "is an option of kind: transformer, not lstm",
+    "model: {kind: lstm, word_dropout: 1}": "line 2: model.word_dropout: must be less than 1, "
+    "not 1",
+    "training:\n  schedule: warmup_stable_decay\n  warmup: 9\n  max_updates: 10\n  decay: 0.2": (
+        "line 6: training.decay: would begin after 8 updates, before the warm-up ends (9)"
+    ),
+    "training:\n  schedule: warmup_stable_decay\n  warmup: 9\n  max_updates: 9": "line 4: "
+    "training.warmup: must end before max_updates (9)",
+    "training:\n  schedule: linear\n  warmup: 9\n  max_updates: 9": "line 4: training.warmup: "
+    "must end before max_updates (9)",
     "training: {metrics: bleu}": "line 2: training.metrics: must be a list such as [a, b], "
     'not "bleu"',
     "training: {metrics: []}": "line 2: training.metrics: must be a list of 1 or more, not of 0",
@@ -379,17 +420,19 @@ OPTIONS = """
     evaluation.metrics
     model.activation_dropout model.attention model.attention_dropout model.bidirectional
     model.cell model.decoder_layers model.dim model.dropout model.embedding_dim
-    model.encoder_layers model.ffn_dim model.heads model.input_feeding model.kind model.norm
-    model.positions model.share_embeddings
+    model.encoder_layers model.ffn_dim model.heads model.input_feeding model.kind
+    model.layer_dropout model.norm model.positions model.share_embeddings model.word_dropout
     tokenizer.byte_fallback tokenizer.character_coverage tokenizer.kind tokenizer.normalization
     tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size
     training.accumulate training.average training.average_of training.batch_tokens
-    training.betas training.clip_norm training.decode_every training.keep_best
-    training.keep_last training.label_smoothing training.learning_rate training.log_every
-    training.max_epochs training.max_minutes training.max_updates training.metrics
-    training.optimizer training.patience training.samples training.schedule
-    training.subword_alpha training.subword_sampling training.validate_every
-    training.warmup training.weight_decay
+    training.betas training.clip_norm training.compile training.decay training.decode_every
+    training.ema training.keep_best training.keep_last training.label_smoothing
+    training.learning_rate training.log_every training.max_epochs training.max_minutes
+    training.max_updates training.metrics training.momentum training.optimizer training.parallel
+    training.patience training.plateau_factor training.plateau_patience training.precision
+    training.r_drop training.samples training.schedule training.subword_alpha
+    training.subword_sampling training.tensorboard training.validate_every training.warmup
+    training.weight_decay
 """
 
 
@@ -825,10 +868,27 @@ COSINE = ["training.schedule=cosine", "training.max_updates=2000"]
             [*COSINE, "training.max_updates=3000", "seed=2"],
             ["seed: 1 before, 2 now", "training.max_updates: 2000 before, 3000 now"],
         ),
+        (
+            [],
+            ["training.batch_tokens=auto"],
+            ['training.batch_tokens: 4096 before, "auto" now'],
+        ),
+        ([], ["training.parallel=fsdp", "training.tensorboard=true"], []),
+        ([], ["training.ema=0.9"], ["training.ema: 0.0 before, 0.9 now"]),
     ],
 )
 def test_differences_are_those_that_change_results(old, new, expected):
     assert differences(read(DATA, *old), read(DATA, *new)) == expected
+
+
+@pytest.mark.parametrize("schedule", get_args(Schedule))
+def test_only_a_schedule_that_ends_with_max_updates_holds_on_to_it(schedule):
+    old, new = (
+        read(DATA, f"training.schedule={schedule}", f"training.max_updates={last}")
+        for last in (2000, 3000)
+    )
+    rates = [learning_rate(1900, config.training, {}) for config in (old, new)]
+    assert bool(differences(old, new)) == (rates[0] != rates[1])
 
 
 def test_the_options_grow_by_decision_only():

@@ -24,10 +24,11 @@ from seq2seq.data.tokenizer import PAD
 from seq2seq.errors import UserError
 from seq2seq.models import MODELS, Seq2Seq, build
 from seq2seq.training import loop, loss
-from seq2seq.training.checkpoint import Checkpoints, Progress, moments_of
+from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.loss import ChunkedCrossEntropy, perplexity, summed_loss
-from seq2seq.training.optimizer import SCHEDULES, build_optimizer, learning_rate
+from seq2seq.training.optimizer import build_optimizer, moments_of
 from seq2seq.training.progress import Log, keep_lines
+from seq2seq.training.schedule import learning_rate
 from seq2seq.training.update import update
 
 CPU = torch.device("cpu")
@@ -253,73 +254,6 @@ def test_clipping_shortens_long_gradients_and_turns_none(share):
     assert result.gradient_norm == pytest.approx(free.gradient_norm)  # as it was before
     expected = [min(share, 1.0) * step for step in steps]
     torch.testing.assert_close(clipped, expected, rtol=1e-5, atol=1e-8)
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_only_matrices_decay(kind):
-    """Without gradients, AdamW does nothing but decay."""
-    model = tiny(kind)
-    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    for parameter in model.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    build_optimizer(model, config_of(weight_decay=0.5, learning_rate=0.1).training).step()
-
-    matrices = {
-        f"{place}.{name}"
-        for place, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | torch.nn.RNNBase)
-        for name, parameter in module.named_parameters(recurse=False)
-        if name.startswith("weight")
-    }
-    assert matrices
-    assert matrices < before.keys()
-    for name, parameter in model.named_parameters():
-        factor = 1 - 0.1 * 0.5 if name in matrices else 1.0
-        torch.testing.assert_close(parameter.detach(), factor * before[name], msg=name)
-
-
-# Schedules
-
-PEAK, WARMUP, LAST = 0.3, 8, 40
-
-
-def rates(schedule: str, warmup: int = WARMUP) -> list[float]:
-    """The learning rate of each update; that of update n is at n - 1."""
-    config = Training.model_validate(
-        {"learning_rate": PEAK, "schedule": schedule, "warmup": warmup, "max_updates": LAST}
-    )
-    return [learning_rate(number, config) for number in range(1, LAST + 1)]
-
-
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_warm_up_is_a_straight_line_from_nothing_to_the_peak(schedule):
-    found = rates(schedule)
-    assert np.diff([0.0, *found[:WARMUP]]) == pytest.approx(PEAK / WARMUP)
-    assert found[WARMUP - 1] == pytest.approx(PEAK) == pytest.approx(max(found))
-    assert rates(schedule, warmup=0)[0] == pytest.approx(PEAK, rel=0.01)
-    assert all(
-        later <= one for one, later in zip(found[WARMUP - 1 :], found[WARMUP:], strict=False)
-    )
-
-
-def test_inverse_sqrt_is_the_formula_of_the_paper():
-    expected = [min(number**-0.5, number * WARMUP**-1.5) for number in range(1, LAST + 1)]
-    assert rates("inverse_sqrt") == pytest.approx([PEAK * WARMUP**0.5 * one for one in expected])
-
-
-def test_cosine_falls_to_nothing_alike_from_both_ends():
-    falling = rates("cosine")[WARMUP - 1 :]
-    assert falling[-1] == pytest.approx(0, abs=1e-12)
-    assert falling[len(falling) // 2] == pytest.approx(PEAK / 2)
-    assert [a + b for a, b in zip(falling, falling[::-1], strict=True)] == pytest.approx(
-        [PEAK] * len(falling)
-    )
-    angles = np.arccos(2 * np.array(falling) / PEAK - 1)
-    assert np.diff(angles) == pytest.approx(math.pi / (LAST - WARMUP))
-
-
-def test_constant_is_constant():
-    assert rates("constant")[WARMUP - 1 :] == pytest.approx([PEAK] * (LAST - WARMUP + 1))
 
 
 # Learning
@@ -552,9 +486,9 @@ def test_an_update_uses_the_rate_of_its_number(tmp_path):
     config = config_of(max_updates=7, batch_tokens=BATCH_TOKENS, warmup=3, log_every=1)
     for number in (2, 3, 7):
         groups = train_in(tmp_path, config, stop_at=number).optimizer.param_groups
-        assert {group["lr"] for group in groups} == {learning_rate(number, config.training)}
+        assert {group["lr"] for group in groups} == {learning_rate(number, config.training, {})}
     rates = [line["learning_rate"] for line in metrics_in(tmp_path) if "loss" in line]
-    assert rates == [learning_rate(number, config.training) for number in range(1, 8)]
+    assert rates == [learning_rate(number, config.training, {}) for number in range(1, 8)]
 
 
 def fresh_adam() -> torch.optim.Optimizer:
