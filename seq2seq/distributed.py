@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from seq2seq.errors import UserError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # While data is prepared one may fetch or train a tokenizer for hours; torchrun ends those that wait
 # for a process that died. While training, nobody has a reason to be silent for long.
@@ -103,6 +104,22 @@ def hurry() -> None:
         _connect()
         seconds = timedelta(seconds=float(os.environ.get(TIMEOUT, "1800")))
         _set_pg_timeout(seconds, distributed.group.WORLD)
+
+
+def whole(tensor: "Tensor") -> "Tensor":
+    """All of a tensor, gathered if it is shared out: then every process must call this at once."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def shared_out_like(tensor: "Tensor", like: "Tensor") -> "Tensor":
+    """This process's share of a whole tensor that every process has, cut as `like` is cut."""
+    mesh, placements = getattr(like, "device_mesh", None), getattr(like, "placements", None)
+    if mesh is None:
+        return tensor
+    from torch.distributed.tensor import distribute_tensor
+
+    # src_data_rank: None, because all have the same and nothing needs to be sent
+    return distribute_tensor(tensor.to(like.device), mesh, placements, src_data_rank=None)
 
 
 def _each(value: int) -> list[float]:

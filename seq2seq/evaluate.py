@@ -129,7 +129,7 @@ def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair], tag: str | None = 
             f"version:seq2seq-{version('seq2seq')}",
         ]
     )
-    return Score("PPL", perplexity(loaded.model, batches, loaded.device), signature)
+    return Score("PPL", perplexity(loaded.model, batches), signature)
 
 
 def score_files(hypothesis: Path, reference: Path) -> Scores:

@@ -1,12 +1,14 @@
-"""`seq2seq train`: prepares, trains, keeps the best model; the same command resumes."""
+"""`seq2seq train`: prepares, trains, keeps the best model; the same command resumes.
+
+Under `torchrun` several processes do as one. The first of them writes all files and speaks.
+"""
 
 import json
 import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from types import FrameType
 
 import torch
 from torch import Tensor
@@ -18,21 +20,20 @@ from seq2seq.data.batches import Batches
 from seq2seq.data.mixing import Mixture
 from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
-from seq2seq.decoding.translator import Translator
+from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped, UserError
 from seq2seq.files import lock, recover_folder, write_file, write_json
-from seq2seq.models import build
-from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights, weights_of
+from seq2seq.models import Seq2Seq, build
+from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import RUNS
-from seq2seq.scoring.metrics import score
-from seq2seq.text.corpus import read_pairs
-from seq2seq.text.sources import find
 from seq2seq.training import loop
-from seq2seq.training.checkpoint import Checkpoints, Progress
-from seq2seq.training.loss import perplexity
-from seq2seq.training.optimizer import build_optimizer
+from seq2seq.training.checkpoint import MEAN, UPDATES, WEIGHTS, Checkpoints, Progress, State
+from seq2seq.training.learner import Learner
+from seq2seq.training.precision import NAMES, choose_precision
 from seq2seq.training.progress import Log, described
+from seq2seq.training.stopping import stop_signals
+from seq2seq.validation import Validation
 
 
 def train(config: Config, *, fresh: bool = False, workers: int | None = None) -> None:
@@ -41,18 +42,21 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
     a signal asked to stop and everything has been saved.
     """
-    if distributed.size() > 1:
-        raise UserError("train is for one process as yet; start prepare alone with torchrun")
     folder = RUNS / config.name
-    with lock(RUNS / f".{config.name}.lock", f"{folder} is being trained by another process"):
-        if fresh:
-            move_aside(folder)
-        check_config(folder, config)
-        run = Run(folder, config, prepare(config, workers=workers))
-        with Log(folder / "metrics.jsonl", config.training, run.progress) as log:
+    with claimed(folder):
+        with distributed.together():
+            if distributed.leads():
+                if fresh:
+                    move_aside(folder)
+                check_config(folder, config)
+        prepared = prepare(config, workers=workers)
+        distributed.hurry()
+        run = Run(folder, config, prepared)
+        with Log(folder, config.training, run.progress) as log:
             run.train(log)
-    say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
-    say(f"use it: seq2seq translate --model {run.best} < input.txt")
+    if distributed.leads():
+        say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
+        say(f"use it: seq2seq translate --model {run.best} < input.txt")
 
 
 class Run:
@@ -63,22 +67,20 @@ class Run:
         self.best = folder / "best"
         self.config = config
         self.tokenizers = prepared.tokenizers
-        self.device = choose_device(config.device)
-        training = config.training
         self.batches = training_batches(config, prepared)
-        self.valid_batches = Batches(prepared.valid, training.batch_tokens)
-        self.valid_text = list(read_pairs(find(config.data.valid, config.data)))
-
-        torch.manual_seed(config.seed)
-        vocab_sizes = len(self.tokenizers.source), len(self.tokenizers.target)
-        self.model = build(config, *vocab_sizes).to(self.device)
-        self.optimizer = build_optimizer(self.model, training)
+        self.validation = Validation(config, prepared)
+        self.model = new_model(config, prepared.tokenizers)
+        self.learner = Learner(
+            self.model, config.training, lambda: new_model(config, prepared.tokenizers)
+        )
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.progress = Progress()
         self.scores: dict[str, float] = {}  # of the last validation
-        check_data(folder, prepared.key)
-        write_file(folder / "config.yaml", dump(config))
-        recover_folder(self.best)
+        with distributed.together():
+            if distributed.leads():
+                check_data(folder, prepared.key)
+                write_file(folder / "config.yaml", dump(config))
+                recover_folder(self.best)
         if done := self.checkpoints.updates():
             self._resume(done[-1])
 
@@ -87,8 +89,7 @@ class Run:
         self._introduce(log)
         with stop_signals(log) as stop:
             self.progress = loop.train(
-                self.model,
-                self.optimizer,
+                self.learner,
                 self.batches,
                 self.config.training,
                 progress=self.progress,
@@ -97,15 +98,15 @@ class Run:
                 log=log,
                 stop=stop,
             )
-        if stop.number is not None:
+        if reason := self.progress.limit(self.config.training):
+            log.say(f"training is over: {reason}")
+            self._average(log)
+        else:
             raise Stopped(
-                stop.number,
+                stop.number or signal.SIGTERM,  # the signal may have come to another process
                 f"stopped after update {self.progress.update:,}, and saved; "
                 "the same command goes on from there",
             )
-        reason = self.progress.limit(self.config.training)
-        log.say(f"training is over: {reason}")
-        self._average(log)
 
     def best_scores(self) -> dict[str, float]:
         """The scores of the best model on the validation set; none if there is no model yet."""
@@ -114,32 +115,41 @@ class Run:
 
     def _introduce(self, log: Log) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        precision = NAMES[self.model.precision or torch.float32]
+        processes = f"{distributed.size()} processes of " if distributed.size() > 1 else ""
         epoch = self.batches.epoch(self.progress.epoch)
         some = epoch[:1000]  # in random order: enough to tell the share of padding
         log.say(
             f"{self.folder}: {self.config.model.kind} of {parameters:,} parameters on "
-            f"{self.device}, {torch.get_num_threads()} threads; {len(self.batches.store):,} pairs "
-            f"in {len(epoch):,} batches an epoch, {self.batches.padding(some):.1%} padding"
+            f"{self.learner.device} in {precision}, {processes}{torch.get_num_threads()} threads; "
+            f"{len(self.batches.store):,} pairs in {len(epoch):,} batches an epoch, "
+            f"{self.batches.padding(some):.1%} padding"
         )
         if self.progress.update:
             log.say(f"going on after update {self.progress.update:,}")
 
     def _resume(self, update: int) -> None:
-        self.progress, threads = self.checkpoints.load(update, self.model, self.optimizer)
-        if threads != torch.get_num_threads():
+        state, self.progress, before = self.checkpoints.load(update)
+        self.learner.restore(state, self.checkpoints.path(update))
+        now = surroundings(self.model)
+        if (before != now) and distributed.leads():
             say(
-                f"warning: {self.folder} was trained with {threads} threads, now with "
-                f"{torch.get_num_threads()}: sums may be rounded differently"
+                f"warning: {self.folder} was trained with {described_surroundings(before)}, now "
+                f"with {described_surroundings(now)}: sums may be rounded differently"
             )
 
     def _save(self, progress: Progress) -> None:
         training = self.config.training
-        # The best model goes first: if the process is killed in between, what leads to it is done
-        # again, whereas a checkpoint that knows of it would never write it.
-        if progress.best(1, training.metrics[0]) == [progress.update]:
-            self._offer(weights_of(self.model), {"update": progress.update})
-        self.checkpoints.save(self.model, self.optimizer, progress)
-        self.checkpoints.prune(progress, training)
+        state = self.learner.state()
+        with distributed.together():
+            if not distributed.leads():
+                return
+            # The best model goes first: if the process is killed in between, what leads to it is
+            # done again, whereas a checkpoint that knows of it would never write it.
+            if progress.best(1, training.metrics[0]) == [progress.update]:
+                self._offer(judged_weights(state), {"update": progress.update})
+            self.checkpoints.save(state, progress, surroundings(self.model))
+            self.checkpoints.prune(progress, training)
 
     def _offer(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
         """Makes these weights, just validated, the best model, unless the one there is better."""
@@ -154,27 +164,13 @@ class Run:
     def _validate(self, progress: Progress, log: Log) -> dict[str, float]:
         """Perplexity always; scores of greedy translations when it is time for them."""
         training = self.config.training
-        self.scores = {"ppl": perplexity(self.model, self.valid_batches, self.device)}
         validations = -(-progress.update // training.validate_every)
-        text_metrics = [metric for metric in training.metrics if metric != "ppl"]
         final = progress.limit(training) is not None
-        if text_metrics and (final or validations % training.decode_every == 0):
-            self.scores |= self._translate_and_score(text_metrics, log)
+        with self.learner.judged() as model:
+            self.scores = self.validation.scores(
+                model, log, translating=final or validations % training.decode_every == 0
+            )
         return self.scores
-
-    def _translate_and_score(self, metrics: Sequence[str], log: Log) -> dict[str, float]:
-        translator = Translator(
-            self.model,
-            self.tokenizers,
-            self.config.decoding.model_copy(update={"beam": 1}),
-            self.config.data,
-        )
-        sources = [pair.source for pair in self.valid_text]
-        hypotheses = translator.translate(sources, tag=self.config.data.valid.tag)
-        for number in range(min(self.config.training.samples, len(hypotheses))):
-            log.sample(*self.valid_text[number], hypotheses[number])
-        found = score(metrics, hypotheses, [[pair.target for pair in self.valid_text]])
-        return {name: one.score for name, one in found.items()}
 
     def _average(self, log: Log) -> None:
         """Makes the mean of some checkpoints the best model, if it is better."""
@@ -195,12 +191,52 @@ class Run:
         }
         if training.average > 1 and len(chosen) > 1:
             mean = self.checkpoints.average(chosen)
-            set_weights(self.model, mean, self.folder)
-            self._validate(self.progress, log)
+            model = new_model(self.config, self.tokenizers).eval()
+            set_weights(model, mean, self.folder)
+            self.scores = self.validation.scores(model, log)
             log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores)}")
-            self._offer(mean, {"average": sorted(chosen)})
             record |= {"average": sorted(chosen), "valid": self.scores}
-        write_json(finished, record)
+            with distributed.together():
+                if distributed.leads():
+                    self._offer(mean, {"average": sorted(chosen)})
+        with distributed.together():
+            if distributed.leads():
+                write_json(finished, record)
+
+
+def new_model(config: Config, tokenizers: Tokenizers) -> Seq2Seq:
+    """A model with random weights, where and as precise as the config wants it."""
+    device = choose_device(config.device)
+    torch.manual_seed(config.seed)
+    model = build(config, len(tokenizers.source), len(tokenizers.target)).to(device)
+    precision = choose_precision(config.training.precision, device)
+    model.precision = None if precision == torch.float32 else precision
+    if config.training.compile:
+        model.compile(dynamic=True)
+    return model
+
+
+def judged_weights(state: State) -> dict[str, Tensor]:
+    """The weights of a learner's state that were judged: the running mean if there is one."""
+    weights = dict(state.get(MEAN, state[WEIGHTS]))
+    weights.pop(UPDATES, None)
+    return weights
+
+
+def surroundings(model: Seq2Seq) -> dict[str, object]:
+    """What rounding depends on, beside the config."""
+    return {
+        "precision": NAMES[model.precision or torch.float32],
+        "processes": distributed.size(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def described_surroundings(found: dict[str, object]) -> str:
+    """Surroundings as people read them."""
+    return ", ".join(
+        f"{value} {name}" if isinstance(value, int) else str(value) for name, value in found.items()
+    )
 
 
 def training_batches(config: Config, prepared: Prepared) -> Batches:
@@ -217,39 +253,22 @@ def training_batches(config: Config, prepared: Prepared) -> Batches:
     )
     return Batches(
         prepared.train,
-        training.batch_tokens,
+        4096 if training.batch_tokens == "auto" else training.batch_tokens,
         seed=config.seed,
         mixture=Mixture.of(prepared.corpora, weights, data.temperature),
         resampler=resampler if training.subword_sampling != "none" else None,
     )
 
 
-class StopSignal:
-    """Which signal asked to stop, if one did."""
-
-    number: int | None = None
-
-    def __call__(self) -> bool:
-        return self.number is not None
-
-
 @contextmanager
-def stop_signals(log: Log) -> Iterator[StopSignal]:
-    """SIGINT and SIGTERM ask for a stop after the running step; a second SIGINT stops at once."""
-    stop = StopSignal()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.number = number
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
-        with suppress(RuntimeError):  # raised if the signal came while a line was being written
-            log.say("stopping after this step; press Ctrl-C again to stop at once")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def claimed(folder: Path) -> Iterator[None]:
+    """Holds the run for this process, or for all that train together."""
+    busy = f"{folder} is being trained by another process"
+    with ExitStack() as held:
+        with distributed.together():
+            if distributed.leads():
+                held.enter_context(lock(RUNS / f".{folder.name}.lock", busy))
+        yield
 
 
 def check_config(folder: Path, config: Config) -> None:

@@ -29,7 +29,7 @@ from seq2seq.training.optimizer import (
     set_learning_rate,
     set_moments,
 )
-from seq2seq.training.shards import shared_out_like, whole
+from seq2seq.distributed import shared_out_like, whole
 
 OPTIMIZERS = get_args(Training.model_fields["optimizer"].annotation)
 VOCAB = 23

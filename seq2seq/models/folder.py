@@ -6,6 +6,7 @@ Nothing in it can run code: weights are safetensors, the rest YAML, JSON and Sen
 and hashes are checked before a parser sees a byte.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from seq2seq.config import Config, dump, load
 from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.distributed import shared_out_like
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest, new_folder, write_json, write_manifest
 from seq2seq.models import Seq2Seq, build
@@ -69,7 +71,7 @@ def weights_of(model: Seq2Seq) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def set_weights(model: Seq2Seq, weights: dict[str, Tensor], origin: Path) -> None:
+def set_weights(model: Seq2Seq, weights: Mapping[str, Tensor], origin: Path) -> None:
     """Copies weights into a model; raises a UserError if they are not the model's."""
     parameters = dict(model.named_parameters())
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}

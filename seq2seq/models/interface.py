@@ -39,7 +39,7 @@ class Seq2Seq(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def layers(self) -> list[nn.Module]:
+    def blocks(self) -> list[nn.Module]:
         """The largest parts, in the order of their use: what is put together at a time (FSDP)."""
 
     @abstractmethod

@@ -5,6 +5,8 @@ each layer rounds its weights to the precision of its input. So products are fas
 come back to the weights, and are added up, in float32 (Micikevicius et al. 2018, section 3.1).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,7 +57,11 @@ def noise(x: Tensor, p: float) -> Tensor:
 
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-KERNELS = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
+KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+}
 
 
 def recur(

@@ -57,7 +57,7 @@ class Recurrent(Seq2Seq):
         self.apply(initialise)
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def blocks(self) -> list[nn.Module]:
         return []  # its networks are called by their weights, so that they stay together
 
     def encode(self, source: Tensor) -> Encoded:

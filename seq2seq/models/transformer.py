@@ -126,7 +126,7 @@ class Transformer(Seq2Seq):
         self.decoder_norm = last_norm(dim)
 
     @property
-    def layers(self) -> list[nn.Module]:
+    def blocks(self) -> list[nn.Module]:
         return [*self.encoder, *self.decoder]
 
     def encode(self, source: Tensor) -> Encoded:

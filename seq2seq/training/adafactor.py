@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seq2seq.training.shards import shared_out_like, whole
+from seq2seq.distributed import shared_out_like, whole
 
 TINY = 1e-30  # what is added to squares, so that nothing is divided by nothing
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from seq2seq.training.shards import shared_out_like, whole
+from seq2seq.distributed import shared_out_like, whole
 
 UPDATES = "updates"  # the entry beside the means in what `RunningMean.state` gives
 

@@ -16,10 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.config.options import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
@@ -114,29 +112,26 @@ class Checkpoints:
         found = self.folder.glob("step-????????")
         return sorted(int(path.name.removeprefix("step-")) for path in found)
 
-    def save(self, state: State, progress: Progress) -> None:
+    def save(self, state: State, progress: Progress, surroundings: dict[str, object]) -> None:
         """Writes a checkpoint."""
         from safetensors.torch import save
 
         with new_folder(self.path(progress.update)) as partial:
             for name, tensors in state.items():
                 (partial / f"{name}.safetensors").write_bytes(save(dict(tensors)))
-            surroundings = {
-                "threads": torch.get_num_threads(),
-                "processes": distributed.size(),
-            }
-            write_json(partial / "state.json", {"progress": asdict(progress), **surroundings})
+            known = {"progress": asdict(progress), "surroundings": surroundings}
+            write_json(partial / "state.json", known)
             write_manifest(partial)
 
-    def load(self, update: int) -> tuple[State, Progress, dict[str, int]]:
-        """What was saved, and with how many threads and processes.
+    def load(self, update: int) -> tuple[State, Progress, dict[str, object]]:
+        """What was saved.
 
         Raises a UserError that names what is damaged.
         """
         folder = self._intact(update)
         state = {file.stem: read(file) for file in sorted(folder.glob("*.safetensors"))}
-        surroundings = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return state, Progress(**surroundings.pop("progress")), surroundings
+        known = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return state, Progress(**known["progress"]), known["surroundings"]
 
     def weights(self, update: int) -> dict[str, Tensor]:
         """The weights that were judged at a checkpoint: the running mean where there is one.

@@ -1,6 +1,6 @@
 """A model as it learns, and one update of it, the same however its pairs are cut into batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from torch import Tensor
 from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.data.batches import Batch
+from seq2seq.distributed import whole
 from seq2seq.errors import UserError
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights
@@ -23,9 +24,8 @@ from seq2seq.training.optimizer import (
     set_learning_rate,
     set_moments,
 )
-from seq2seq.training.parallel import synchronised, whole_weights, working_together
+from seq2seq.training.parallel import replica, synchronised, whole_weights, working_together
 from seq2seq.training.precision import LossScale
-from seq2seq.training.shards import whole
 
 HOPELESS = 20  # updates in a row without finite gradients, after which training ends
 
@@ -46,9 +46,15 @@ class Update(NamedTuple):
 class Learner:
     """A model and all that changes it: its loss, optimizer, running mean and scale of the loss."""
 
-    def __init__(self, model: Seq2Seq, config: Training) -> None:
-        """`model` is on its device and has its precision. Under torchrun all must call this."""
+    def __init__(
+        self, model: Seq2Seq, config: Training, rebuild: Callable[[], Seq2Seq] | None = None
+    ) -> None:
+        """`model` is on its device and has its precision; `rebuild` makes another like it.
+
+        Under torchrun all must call this.
+        """
         self.config = config
+        self.rebuild = rebuild
         self.model = model
         self.criterion = working_together(Criterion(model, config), config, model)
         self.device = next(model.parameters()).device
@@ -91,12 +97,15 @@ class Learner:
             )
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
-        """The model is as it is judged and kept: not learning, with its mean for weights if any."""
+    def judged(self) -> Iterator[Seq2Seq]:
+        """The model as it is judged and kept: not training, with its mean for weights if any.
+
+        Under torchrun all must call this.
+        """
         self.model.eval()
         try:
             with self.mean.in_model() if self.mean else nullcontext():
-                yield
+                yield replica(self.model, self.rebuild)
         finally:
             self.model.train()
 
@@ -127,8 +136,8 @@ class Learner:
     def _step(self, rate: float) -> Tensor:
         """Takes a step and forgets the gradients; their norm."""
         parameters = [one for one in self.model.parameters() if one.grad is not None]
-        gradients = [one.grad for one in parameters]
         if self.scale.value != 1:
+            gradients = [one.grad for one in parameters if one.grad is not None]
             torch._foreach_div_(gradients, self.scale.value)
         limit = self.config.clip_norm or float("inf")
         norm = whole(torch.nn.utils.clip_grad_norm_(parameters, limit))
@@ -136,7 +145,7 @@ class Learner:
         set_learning_rate(self.optimizer, rate)
         if getattr(self.optimizer, "_step_supports_amp_scaling", False):
             # fused kernels look by themselves, so that nobody waits
-            self.optimizer.found_inf, self.optimizer.grad_scale = bad.float(), None
+            vars(self.optimizer).update(found_inf=bad.float(), grad_scale=None)
             self.optimizer.step()
         elif not bad.item():
             self.optimizer.step()

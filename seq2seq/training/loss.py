@@ -46,9 +46,10 @@ class Criterion(nn.Module):
         source, target_in, target_out = (ids.repeat(2, 1) for ids in batch[:3])
         twice = Batch(source, target_in, target_out, 2 * batch.target_tokens)
         hidden, targets = predictions(self.model, twice)
+        one, other = hidden.chunk(2)
         weight = self.model.output_weight
         smoothed, nll = ChunkedCrossEntropy.apply(hidden, weight, targets, self.label_smoothing)
-        differing = divergence(*hidden.chunk(2), weight)
+        differing = divergence(one, other, weight)
         return Loss(smoothed / 2 + self.r_drop * differing / 4, nll / 2)
 
 
@@ -87,7 +88,9 @@ def divergence(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
 
     size = chunk_size(one, weight)
     parts = zip(one.split(size), other.split(size), strict=True)
-    return torch.stack([checkpoint(of_some, *part, weight, use_reentrant=False) for part in parts]).sum()
+    return torch.stack(
+        [checkpoint(of_some, *part, weight, use_reentrant=False) for part in parts]
+    ).sum()
 
 
 def chunk_size(hidden: Tensor, weight: Tensor) -> int:

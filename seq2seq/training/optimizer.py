@@ -3,18 +3,18 @@
 One learning rate, on AdamW's scale, suits all of them but sgd.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seq2seq.config import Training
+from seq2seq.distributed import shared_out_like, whole
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.positions import Learned
 from seq2seq.training.adafactor import Adafactor
 from seq2seq.training.muon import Muon
-from seq2seq.training.shards import shared_out_like, whole
 
 Groups = list[dict[str, Any]]
 
@@ -156,7 +156,7 @@ def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
 
 
 def set_moments(
-    model: nn.Module, optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]
+    model: nn.Module, optimizer: torch.optim.Optimizer, moments: Mapping[str, Tensor]
 ) -> None:
     """Restores what `moments_of` gave, for as many processes as there are now."""
     parameters = dict(model.named_parameters())

@@ -5,16 +5,19 @@ or each has a share of every weight and of what the optimizer remembers of it, a
 together when they are needed (FSDP: Zhao et al. 2023), for models that do not fit.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
-import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from seq2seq import distributed
 from seq2seq.config import Training
+from seq2seq.distributed import whole
 from seq2seq.models import Seq2Seq
-from seq2seq.training.shards import whole
+from seq2seq.models.folder import set_weights
 
 
 def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> nn.Module:
@@ -25,11 +28,10 @@ def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> 
     if distributed.size() == 1:
         return criterion
     if config.parallel == "fsdp":
-        from torch.distributed.fsdp import fully_shard
-
-        for layer in model.layers:
+        for layer in model.blocks:
             fully_shard(layer)
-        return fully_shard(criterion)
+        fully_shard(criterion)
+        return criterion
     leaves_out = bool(getattr(model, "layer_dropout", 0.0))
     return DistributedDataParallel(
         criterion, gradient_as_bucket_view=True, find_unused_parameters=leaves_out
@@ -40,13 +42,24 @@ def synchronised(criterion: nn.Module, *, now: bool) -> AbstractContextManager[o
     """Gradients made in here are averaged over processes, or wait for those that will be."""
     if isinstance(criterion, DistributedDataParallel):
         return nullcontext() if now else criterion.no_sync()
-    if hasattr(criterion, "set_requires_gradient_sync"):
+    if isinstance(criterion, FSDPModule):
         criterion.set_requires_gradient_sync(now)
     return nullcontext()
 
 
+def replica(model: Seq2Seq, rebuild: Callable[[], Seq2Seq] | None) -> Seq2Seq:
+    """The model, or another with whole weights where processes have shares of them.
+
+    So each process may use it as often as it likes, without the others.
+    """
+    if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+        return model
+    assert rebuild is not None
+    other = rebuild().eval()
+    set_weights(other, whole_weights(model), Path("the training"))
+    return other
+
+
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
     """The parameters of a model by name, gathered on processors; those that are shared, once."""
-    return {
-        name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters()
-    }
+    return {name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters()}

@@ -34,12 +34,12 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
         return False  # not measured, so what is certain to be right
-    has = getattr(torch.cpu, "get_capabilities", dict)()  # unknown to older versions
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # unknown to older versions
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 class LossScale:
-    """What the loss is multiplied by, so that no gradient of float16 is too small to be told from 0.
+    """What the loss is multiplied by, so that no gradient of float16 is too small to hold.
 
     It is halved when gradients overflow, and doubled after 2,000 updates in which none did
     (Micikevicius et al. 2018, section 3.2). In other types it is 1.

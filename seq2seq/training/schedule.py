@@ -46,8 +46,8 @@ def constant(update: int, config: Training, scores: Scores) -> float:
 def warmup_stable_decay(update: int, config: Training, scores: Scores) -> float:
     """Stays, and falls to nothing in the end, as one minus the root of the time that has passed.
 
-    That shape was better than a straight line for Haegele et al. (2024, arXiv:2405.18392, section
-    3), and as good as a cosine when a fifth of the updates was spent on it.
+    That shape was better than a straight line for Hägele et al. (2024, arXiv:2405.18392), and as
+    good as a cosine when a fifth of the updates was spent on it.
     """
     return 1 - math.sqrt(done(update, config.decay_start, config))
 

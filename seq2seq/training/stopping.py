@@ -1,0 +1,36 @@
+"""Signals that ask a training to stop."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from seq2seq.training.progress import Log
+
+
+class StopSignal:
+    """Which signal asked to stop, if one did."""
+
+    number: int | None = None
+
+    def __call__(self) -> bool:
+        return self.number is not None
+
+
+@contextmanager
+def stop_signals(log: Log) -> Iterator[StopSignal]:
+    """SIGINT and SIGTERM ask for a stop after the running step; a second SIGINT stops at once."""
+    stop = StopSignal()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.number = number
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        with suppress(RuntimeError):  # raised if the signal came while a line was being written
+            log.say("stopping after this step; press Ctrl-C again to stop at once")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
