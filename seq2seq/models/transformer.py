@@ -127,7 +127,8 @@ class Transformer(Seq2Seq):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        return [*self.encoder, *self.decoder]
+        memories = [layer.cross_attention.memory for layer in self.decoder]  # used by `encode`
+        return [*self.encoder, *memories, *self.decoder]
 
     def encode(self, source: Tensor) -> Encoded:
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
