@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from seq2seq.errors import Stopped, UserError
+from seq2seq.errors import ConfigError, Stopped, UserError
 
 app = typer.Typer(
     help="Turns pairs of text into a model: prepare, train, evaluate, translate.",
@@ -94,14 +94,58 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is moved aside, not deleted.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only prepare, and show what training would take: size, memory, time.",
+        ),
+    ] = False,
 ) -> None:
     """Train a model (and prepare first if needed). The same command resumes."""
     from seq2seq.config import load
 
     loaded = load(config, overrides or [])
-    from seq2seq.train import train
+    if dry_run:
+        from seq2seq.rehearsal import rehearse
 
-    train(loaded, fresh=fresh, workers=workers)
+        if fresh:
+            raise ConfigError("--dry-run leaves all runs as they are; give it without --fresh")
+        die_with_reader()
+        rehearse(loaded, workers=workers)
+    else:
+        from seq2seq.train import train
+
+        train(loaded, fresh=fresh, workers=workers)
+
+
+@app.command()
+def runs(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
+) -> None:
+    """List the runs here: how far each is, how fast, how good, and what it does now."""
+    from seq2seq.overview import show_runs
+
+    die_with_reader()
+    show_runs(as_json=as_json)
+
+
+@app.command()
+def average(
+    output: Annotated[Path, typer.Option(help="The model folder to make.", show_default=False)],
+    run: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="A run folder. Default: the newest run.")
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=2, help="How many of the last to take.")] = None,
+    best: Annotated[int | None, typer.Option(min=2, help="How many of the best to take.")] = None,
+    checkpoints: Annotated[
+        str | None, typer.Option(metavar="U1,U2,...", help="The updates they were saved after.")
+    ] = None,
+) -> None:
+    """Make a model of the mean of checkpoints. Default: those that its config would average."""
+    from seq2seq.average import average
+
+    average(run, output, last=last, best=best, updates=checkpoints)
 
 
 @app.command()

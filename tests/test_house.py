@@ -30,8 +30,10 @@ FLOORS = [
     {"data"},
     {"models"},
     {"runs", "training", "decoding", "scoring"},
-    {"prepare", "translate", "evaluate"},
-    {"preview", "train"},
+    {"prepare", "translate", "evaluate", "average", "overview"},
+    {"preview", "validation"},
+    {"train"},
+    {"rehearsal"},
     {"cli"},
     {"__main__"},
 ]
