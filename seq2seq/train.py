@@ -5,29 +5,28 @@ Under `torchrun` several processes do as one. The first of them writes all files
 
 import json
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.config import Config, differences, dump, load
+from seq2seq.claims import check_config, check_data, claimed, move_aside
+from seq2seq.config import Config, dump
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
 from seq2seq.data.mixing import Mixture
 from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
-from seq2seq.errors import Stopped, UserError
-from seq2seq.files import lock, recover_folder, write_file, write_json
+from seq2seq.errors import Stopped
+from seq2seq.files import recover_folder, write_file, write_json
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import RUNS
 from seq2seq.training import loop
+from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
 from seq2seq.training.checkpoint import MEAN, UPDATES, WEIGHTS, Checkpoints, Progress, State
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES, choose_precision
@@ -67,7 +66,6 @@ class Run:
         self.best = folder / "best"
         self.config = config
         self.tokenizers = prepared.tokenizers
-        self.batches = training_batches(config, prepared)
         self.validation = Validation(config, prepared)
         self.model = new_model(config, prepared.tokenizers)
         self.learner = Learner(
@@ -81,6 +79,7 @@ class Run:
                 check_data(folder, prepared.key)
                 write_file(folder / "config.yaml", dump(config))
                 recover_folder(self.best)
+        self.batches = training_batches(config, prepared, self._batch_tokens())
         if done := self.checkpoints.updates():
             self._resume(done[-1])
 
@@ -112,6 +111,19 @@ class Run:
         """The scores of the best model on the validation set; none if there is no model yet."""
         file = self.best / SCORES
         return json.loads(file.read_text(encoding="utf-8"))["valid"] if file.exists() else {}
+
+    def _batch_tokens(self) -> int:
+        """How large batches are if the config leaves it open; a run keeps to what it found."""
+        found = self.folder / "batch_tokens.json"
+        if self.config.training.batch_tokens != "auto":
+            return self.config.training.batch_tokens
+        if not found.exists():
+            tokens = batch_tokens(self.learner, self.config.data.max_length)
+            tokens = distributed.least(tokens)
+            with distributed.together():
+                if distributed.leads():
+                    write_json(found, tokens)
+        return int(json.loads(found.read_text()))
 
     def _introduce(self, log: Log) -> None:
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -146,7 +158,7 @@ class Run:
                 return
             # The best model goes first: if the process is killed in between, what leads to it is
             # done again, whereas a checkpoint that knows of it would never write it.
-            if progress.best(1, training.metrics[0]) == [progress.update]:
+            if self.scores and progress.best(1, training.metrics[0]) == [progress.update]:
                 self._offer(judged_weights(state), {"update": progress.update})
             self.checkpoints.save(state, progress, surroundings(self.model))
             self.checkpoints.prune(progress, training)
@@ -239,8 +251,13 @@ def described_surroundings(found: dict[str, object]) -> str:
     )
 
 
-def training_batches(config: Config, prepared: Prepared) -> Batches:
-    """The training set in batches: corpora mixed and segments cut as the config says."""
+def training_batches(
+    config: Config, prepared: Prepared, batch_tokens: int = ON_A_PROCESSOR
+) -> Batches:
+    """The training set in batches: corpora mixed and segments cut as the config says.
+
+    `batch_tokens` is how large they are if the config leaves it open.
+    """
     data, training = config.data, config.training
     weights = [corpus.weight for corpus in data.train]
     resampled = SIDES if training.subword_sampling == "both" else (training.subword_sampling,)
@@ -253,54 +270,8 @@ def training_batches(config: Config, prepared: Prepared) -> Batches:
     )
     return Batches(
         prepared.train,
-        4096 if training.batch_tokens == "auto" else training.batch_tokens,
+        batch_tokens if training.batch_tokens == "auto" else training.batch_tokens,
         seed=config.seed,
         mixture=Mixture.of(prepared.corpora, weights, data.temperature),
         resampler=resampler if training.subword_sampling != "none" else None,
     )
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Holds the run for this process, or for all that train together."""
-    busy = f"{folder} is being trained by another process"
-    with ExitStack() as held:
-        with distributed.together():
-            if distributed.leads():
-                held.enter_context(lock(RUNS / f".{folder.name}.lock", busy))
-        yield
-
-
-def check_config(folder: Path, config: Config) -> None:
-    """Raises a UserError if a run was begun with options that make another result."""
-    saved = folder / "config.yaml"
-    if saved.exists() and (lines := differences(load(saved), config)):
-        raise UserError(
-            f"{folder} was begun with other options:\n  "
-            + "\n  ".join(lines)
-            + "\nrestore them, choose another name, or start over with --fresh (the old run is "
-            "moved aside)"
-        )
-
-
-def check_data(folder: Path, key: str) -> None:
-    """Raises a UserError if a run was begun with other prepared data."""
-    saved = folder / "data.json"
-    if not saved.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(saved, {"key": key})
-    elif (before := json.loads(saved.read_text())["key"]) != key:
-        raise UserError(
-            f"{folder} was begun with other data ({before[:12]}) than there is now ({key[:12]}); "
-            "restore the files, choose another name, or start over with --fresh"
-        )
-
-
-def move_aside(folder: Path) -> None:
-    """Renames a run folder, so that nothing is lost."""
-    if folder.exists():
-        aside = next(
-            path for number in count(1) if not (path := Path(f"{folder}.{number}")).exists()
-        )
-        folder.rename(aside)
-        say(f"the old run is now {aside}")

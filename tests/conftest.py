@@ -33,6 +33,7 @@ model:
   {kind: transformer, dim: 32, ffn_dim: 64, heads: 2, encoder_layers: 1, decoder_layers: 1}
 training:
   max_updates: 60
+  precision: fp32
   batch_tokens: 512
   learning_rate: 5.0e-3
   schedule: constant

@@ -1,5 +1,6 @@
 """Laws of batches: what an epoch has, in which company and order, and into which pieces cut."""
 
+import math
 from collections import Counter
 from fractions import Fraction
 from functools import cache
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seq2seq.config import Tokenizer as Options
-from seq2seq.data.batches import Batches
+from seq2seq.data.batches import Batches, rounded_up, share
 from seq2seq.data.mixing import Mixture, apportioned, permutation
 from seq2seq.data.resampling import Resampler, take
 from seq2seq.data.store import SIDES, Side, Store
@@ -148,13 +149,35 @@ def test_going_over_batches_gives_them_in_order():
         assert all(torch.equal(one, other) for one, other in zip(batch[:3], expected, strict=False))
 
 
-def test_on_another_device_a_batch_is_the_same():
+def test_on_another_device_a_batch_is_the_same_but_for_padding():
     batch = Batches(_random_store(9), 300).collate(np.arange(9))
     moved = batch.to(torch.device("meta"))
-    assert [tensor.shape for tensor in moved[:3]] == [tensor.shape for tensor in batch[:3]]
+    assert [one.shape for one in moved[:3]] == [rounded_up(one).shape for one in batch[:3]]
     assert {tensor.device.type for tensor in moved[:3]} == {"meta"}
     assert batch.to(torch.device("cpu")) is batch
     assert moved.target_tokens == batch.target_tokens
+
+
+@pytest.mark.parametrize("length", [1, 7, 8, 9, 16, 17])
+def test_lengths_are_rounded_up_with_padding_to_multiples_of_eight(length):
+    ids = torch.randint(4, 50, (3, length))
+    longer = rounded_up(ids)
+    assert longer.shape == (3, math.ceil(length / 8) * 8)
+    assert torch.equal(longer[:, :length], ids)
+    assert (longer[:, length:] == PAD).all()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_halves_of_a_batch_have_each_of_its_pairs_once(size):
+    batch = Batches(_random_store(9), 300).collate(np.arange(size))
+    halves = [*batch.halves()]
+    assert [len(half.source) for half in halves] == [
+        len(some) for some in np.array_split(np.arange(size), 2) if len(some)
+    ]
+    for number in range(3):
+        assert torch.equal(torch.cat([half[number] for half in halves]), batch[number])
+    for half in halves:
+        assert half.target_tokens == int((half.target_out != PAD).sum())
 
 
 @pytest.mark.parametrize("accumulate", [1, 3, 1000])
@@ -464,3 +487,37 @@ def test_without_a_resampler_the_epoch_changes_no_batch():
     pairs = batches.epoch(0)[0]
     one, other = batches.collate(pairs), batches.collate(pairs, 7)
     assert all(map(torch.equal, one[:3], other[:3]))
+
+
+# Shares of an update
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("sizes", [[1], [5], [40], [9, 4], [3, 1, 12], [8, 8, 8, 8], [2] * 7])
+def test_each_pair_of_an_update_is_in_one_share_and_shares_are_even(sizes, processes):
+    numbers = np.random.default_rng(1).permutation(sum(sizes))
+    batches = np.split(numbers, np.cumsum(sizes)[:-1])
+    shares = [share(batches, number, processes) for number in range(processes)]
+    every = np.concatenate([pairs for own in shares for pairs in own])
+    assert sorted(every) == sorted(numbers)
+    assert len({len(own) for own in shares}) == 1  # else processes would wait for each other
+    cuts = processes // math.gcd(processes, len(batches))  # of each batch
+    for batch in batches:
+        parts = [len(pairs) for own in shares for pairs in own if np.isin(pairs, batch).any()]
+        even = [len(part) for part in np.array_split(batch, cuts) if len(part)]
+        assert sorted(parts) == sorted(even)
+
+
+def test_alone_the_share_is_everything():
+    batches = [np.array([3, 1]), np.array([2])]
+    assert all(map(np.array_equal, share(batches, 0, 1), batches))
+
+
+def test_the_batch_of_no_pair_is_one_of_padding():
+    store = _random_store(20)
+    blank = Batches(store, 300).collate(np.array([], dtype=np.int64))
+    assert blank.target_tokens == 0
+    assert (blank.target_out == PAD).all()
+    first = Batches(store, 300).collate(np.array([0]))
+    assert torch.equal(blank.source, first.source)
+    assert torch.equal(blank.target_in, first.target_in)

@@ -142,7 +142,7 @@ def test_a_raised_limit_goes_on_as_if_it_had_always_been_there(own, command):
     result = command("train", "toy.yaml", *FURTHER)
     assert result.code == 0
     assert "going on after update 60" in result.err
-    for name in ("model", "optimizer", "random"):
+    for name in ("model", "optimizer"):
         file = f"checkpoints/step-00000080/{name}.safetensors"
         assert Path("runs/toy", file).read_bytes() == Path("runs/whole", file).read_bytes()
     scores = [
@@ -705,7 +705,7 @@ def further(trained_once, command, tmp_path_factory):
         (Path, "write_bytes", errno.ENOSPC, f"{STEP}/opt", f"{STEP}/optimizer.safetensors: {FULL}"),
         (os, "fsync", errno.ENOSPC, "step-00000080.partial/state.json", FULL),
         (os, "fsync", errno.ENOSPC, "step-00000080.partial/manifest.json", FULL),
-        (os, "fsync", errno.ENOSPC, "step-00000080.partial/random", FULL),
+        (os, "fsync", errno.ENOSPC, "step-00000080.partial/optimizer", FULL),
         (os, "rename", errno.EROFS, STEP, f"{STEP}: {READ_ONLY}"),
         (Path, "mkdir", errno.ENOSPC, "runs/toy/best.partial", f"runs/toy/best.partial: {FULL}"),
     ],
@@ -776,12 +776,6 @@ def test_a_mean_of_checkpoints_must_be_better_to_be_best(origin, replaces, monke
     monkeypatch.setattr(train, "save_model", lambda *arguments: saved.append(arguments))
     run._offer({}, {origin: 1})
     assert bool(saved) == replaces
-
-
-def test_training_is_for_one_process_as_yet(trained, command, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    message = "error: train is for one process as yet; start prepare alone with torchrun\n"
-    assert command("train", "toy.yaml") == (1, b"", message)
 
 
 def test_files_of_hypotheses_are_read_in_their_format(own, command):

@@ -31,7 +31,7 @@ FLOORS = [
     {"models"},
     {"runs", "training", "decoding", "scoring"},
     {"prepare", "translate", "evaluate", "average", "overview"},
-    {"preview", "validation"},
+    {"preview", "validation", "claims"},
     {"train"},
     {"rehearsal"},
     {"cli"},

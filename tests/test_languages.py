@@ -39,7 +39,8 @@ def tagged_once(command, tmp_path_factory):
         file.write_text("\n".join(map(_wide, lines[::2])) + "\n" + "\n".join(lines[1::2]), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        result = command("train", "toy.yaml")
+        more = _options("training.max_updates=120")  # until it says different things
+        result = command("train", "toy.yaml", *more)
         assert result.code == 0, result.err
     return folder
 
@@ -145,10 +146,10 @@ def test_sampled_pieces_are_the_same_after_a_stop(trained, command, tmp_path, mo
             assert result.code == 0, result.err
     other = ["name=other", "training.max_updates=9", "training.subword_sampling=none"]
     command("train", "toy.yaml", *_options(*SAMPLED, *fixed, *other))
-    for file in ("model", "optimizer", "random"):
+    for file in ("model", "optimizer"):
         found = [
             Path(f"runs/{name}/checkpoints/step-00000009/{file}.safetensors").read_bytes()
             for name in ("whole", "stopped", "other")
         ]
         assert found[0] == found[1]
-        assert file == "random" or found[0] != found[2]
+        assert found[0] != found[2]

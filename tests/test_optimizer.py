@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.nn import functional
 
 from seq2seq.config import Config, Training
+from seq2seq.distributed import shared_out_like, whole
 from seq2seq.models import MODELS, Seq2Seq, build
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.training import muon
@@ -29,7 +30,6 @@ from seq2seq.training.optimizer import (
     set_learning_rate,
     set_moments,
 )
-from seq2seq.distributed import shared_out_like, whole
 
 OPTIMIZERS = get_args(Training.model_fields["optimizer"].annotation)
 VOCAB = 23

@@ -1,4 +1,4 @@
-"""The laws of training: loss, updates, schedules, limits, checkpoints, going on after a stop."""
+"""The laws of a training: its loop, limits, checkpoints, log, and going on after a stop."""
 
 import io
 import json
@@ -7,272 +7,33 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
+from tiny import VOCAB, batch_of, build_tiny, config_of, equal, learn, learner_of, pairs
 
 from seq2seq.config import Config, Training
+from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.batches import Batch, Batches
-from seq2seq.data.store import Store
-from seq2seq.data.tokenizer import PAD
+from seq2seq.data.resampling import Resampler
+from seq2seq.data.store import SIDES, Store
+from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.errors import UserError
-from seq2seq.models import MODELS, Seq2Seq, build
-from seq2seq.training import loop, loss
+from seq2seq.files import write_manifest
+from seq2seq.models import MODELS
+from seq2seq.training import learner as engine
+from seq2seq.training import loop
 from seq2seq.training.checkpoint import Checkpoints, Progress
-from seq2seq.training.loss import ChunkedCrossEntropy, perplexity, summed_loss
-from seq2seq.training.optimizer import build_optimizer, moments_of
+from seq2seq.training.learner import Learner
+from seq2seq.training.loss import perplexity
 from seq2seq.training.progress import Log, keep_lines
 from seq2seq.training.schedule import learning_rate
-from seq2seq.training.update import update
-
-CPU = torch.device("cpu")
-VOCAB = 23
-TINY: dict[str, dict[str, Any]] = {
-    "transformer": {
-        "kind": "transformer",
-        "dim": 16,
-        "ffn_dim": 24,
-        "heads": 2,
-        "encoder_layers": 1,
-        "decoder_layers": 1,
-        "positions": "learned",
-    },
-    "lstm": {"kind": "lstm", "dim": 16, "embedding_dim": 12},
-}
-PAIR = {"source": "never", "target": "read"}
-
-
-def config_of(kind: str = "transformer", dropout: float = 0.0, **training: Any) -> Config:
-    """The config of a tiny model."""
-    options = {"warmup": 0, "average": 0, "metrics": ["ppl"], "patience": None, **training}
-    return Config.model_validate(
-        {
-            "name": "tiny",
-            "data": {"train": [PAIR], "valid": PAIR, "max_length": 12},
-            "model": {**TINY[kind], "dropout": dropout},
-            "training": options,
-        }
-    )
-
-
-def tiny(kind: str, *, dropout: float = 0.0, seed: int = 1) -> Seq2Seq:
-    """A tiny model with random weights."""
-    torch.manual_seed(seed)
-    return build(config_of(kind, dropout), VOCAB, VOCAB)
-
-
-def pairs(count: int, seed: int = 1) -> Store:
-    """Random pairs of one to nine tokens a side."""
-    numbers = random.Random(seed)
-    sides = [
-        [[numbers.randrange(4, VOCAB) for _ in range(numbers.randint(1, 9))] for _ in range(count)]
-        for _ in range(2)
-    ]
-    return Store.of(*sides)
-
-
-def batch_of(store: Store, *numbers: int) -> Batch:
-    """Some pairs of a store, all of them unless numbers are given."""
-    return Batches(store, 10**6).collate(np.array(numbers or range(len(store))))
-
-
-def nll_by_hand(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[float, float, int]:
-    """Smoothed loss, negative log-likelihood and tokens of a batch, token by token."""
-    smoothed, nll, tokens = 0.0, 0.0, 0
-    scores = model.project(model(batch.source, batch.target_in)).log_softmax(dim=-1).tolist()
-    for row, targets in zip(scores, batch.target_out.tolist(), strict=True):
-        for distribution, target in zip(row, targets, strict=True):
-            if target != PAD:
-                nll -= distribution[target]
-                smoothed -= (1 - smoothing) * distribution[target]
-                smoothed -= smoothing * sum(distribution) / VOCAB
-                tokens += 1
-    return smoothed, nll, tokens
-
-
-# Loss
-
-
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
-def test_the_loss_is_what_comes_out_by_hand(kind, smoothing):
-    model, batch = tiny(kind).double(), batch_of(pairs(7))
-    smoothed, nll, tokens = nll_by_hand(model, batch, smoothing)
-    found = summed_loss(model, batch, smoothing)
-    assert found.smoothed.item() == pytest.approx(smoothed, rel=1e-12)
-    assert found.nll.item() == pytest.approx(nll, rel=1e-12)
-    assert batch.target_tokens == tokens == sum(batch.target_out.flatten() != PAD)
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
-@pytest.mark.parametrize("logits_at_a_time", [1, VOCAB, 3 * VOCAB, 3 * VOCAB + 1, 10**6])
-def test_chunks_are_cross_entropy_in_value_and_gradient(monkeypatch, smoothing, logits_at_a_time):
-    monkeypatch.setitem(loss.CHUNK, "cpu", logits_at_a_time)
-    torch.manual_seed(1)
-    hidden = torch.randn(11, 5, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(VOCAB, 5, dtype=torch.float64, requires_grad=True)
-    targets = torch.randint(VOCAB, (11,))
-
-    expected = functional.cross_entropy(
-        hidden @ weight.T, targets, label_smoothing=smoothing, reduction="sum"
-    )
-    plain = functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
-    found, nll = ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(nll, plain)
-    gradients = torch.autograd.grad(found / 7, (hidden, weight))
-    torch.testing.assert_close(gradients, torch.autograd.grad(expected / 7, (hidden, weight)))
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_gradients_are_finite_differences(monkeypatch, smoothing):
-    monkeypatch.setitem(loss.CHUNK, "cpu", 12)
-    torch.manual_seed(1)
-    hidden = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
-    targets = torch.tensor([0, 5, 2, 2, 1])
-
-    def smoothed(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)[0]
-
-    assert torch.autograd.gradcheck(smoothed, (hidden, weight))
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_perplexity_does_not_depend_on_batch_size(kind):
-    model, store = tiny(kind, dropout=0.5), pairs(13)
-    _, nll, tokens = nll_by_hand(model.eval(), batch_of(store), 0.0)
-    model.train()
-    for size in (1, 17, 40, 10**6):
-        found = perplexity(model, Batches(store, size), CPU)
-        assert found == pytest.approx(math.exp(nll / tokens), rel=1e-5)
-    assert model.training
-
-
-def test_perplexity_that_no_number_holds_is_infinite():
-    model = tiny("transformer")
-    with torch.no_grad():
-        model.output_weight.mul_(1e6)
-    assert perplexity(model, Batches(pairs(3), 100), CPU) == math.inf
-
-
-def test_judging_works_out_no_gradients(monkeypatch):
-    held = []
-
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        outputs = whole(ctx, *inputs)
-        held.extend(tensor.numel() for tensor in ctx.gradients)
-        return outputs
-
-    whole = ChunkedCrossEntropy.forward
-    monkeypatch.setattr(ChunkedCrossEntropy, "forward", staticmethod(forward))
-    perplexity(tiny("transformer"), Batches(pairs(3), 100), CPU)
-    assert held == [0, 0]
-    summed_loss(tiny("transformer"), batch_of(pairs(3)))
-    assert all(held[2:])
-
-
-# Updates
-
-
-def after_one_step(
-    kind: str, store: Store, cuts: list[list[int]], **options: float
-) -> tuple[list[torch.Tensor], Any]:
-    """How far each parameter goes against its gradient, and what the update says of itself."""
-    model = tiny(kind).double()
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    batches = [batch_of(store, *cut) for cut in cuts]
-    result = update(
-        model, optimizer, batches, **{"label_smoothing": 0.1, "clip_norm": 0, **options}
-    )
-    assert all(parameter.grad is None for parameter in model.parameters())
-    return [a - b.detach() for a, b in zip(before, model.parameters(), strict=True)], result
-
-
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize(
-    "cuts",
-    [
-        [[0], [1, 2, 3, 4, 5, 6, 7]],
-        [[7, 6, 5], [0, 1, 2, 3], [4]],
-        [[number] for number in range(8)],
-    ],
-    ids=lambda cuts: "+".join(str(len(cut)) for cut in cuts),
-)
-def test_uneven_micro_batches_are_one_batch(kind, cuts):
-    store = pairs(8)
-    together, one = after_one_step(kind, store, [list(range(8))])
-    apart, several = after_one_step(kind, store, cuts)
-    torch.testing.assert_close(apart, together, rtol=1e-9, atol=1e-12)
-    assert several == pytest.approx(one, rel=1e-9)
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_an_update_follows_the_mean_loss_of_a_token(kind):
-    store = pairs(8)
-    model, batch = tiny(kind).double(), batch_of(store)
-    summed = summed_loss(model, batch, 0.1).smoothed
-    (summed / batch.target_tokens).backward()
-    gradients = [parameter.grad for parameter in model.parameters()]
-    steps, result = after_one_step(kind, store, [list(range(8))])
-    torch.testing.assert_close(steps, gradients)
-    norm = math.sqrt(
-        sum(float((gradient**2).sum()) for gradient in gradients if gradient is not None)
-    )
-    assert result == pytest.approx((summed.item(), *result[1:3], norm))
-    assert result.tokens == batch.target_tokens
-    assert result.nll == pytest.approx(summed_loss(model, batch).nll.item())
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_gradient_that_is_no_number_stops_the_training_and_changes_nothing(kind):
-    model = tiny(kind)
-    optimizer = build_optimizer(model, config_of(kind).training)
-    with torch.no_grad():
-        [*model.parameters()][-1].fill_(math.nan)
-    before = [parameter.clone() for parameter in model.parameters()]
-    with pytest.raises(UserError, match=r"training has diverged; the last checkpoint is intact"):
-        update(model, optimizer, [batch_of(pairs(4))], label_smoothing=0.1, clip_norm=1.0)
-    for parameter, kept in zip(model.parameters(), before, strict=True):
-        torch.testing.assert_close(parameter, kept, rtol=0, atol=0, equal_nan=True)
-
-
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.999, 1.001, 100.0])
-def test_clipping_shortens_long_gradients_and_turns_none(share):
-    store, everything = pairs(8), [list(range(8))]
-    steps, free = after_one_step("transformer", store, everything)
-    clipped, result = after_one_step(
-        "transformer", store, everything, clip_norm=share * free.gradient_norm
-    )
-    assert result.gradient_norm == pytest.approx(free.gradient_norm)  # as it was before
-    expected = [min(share, 1.0) * step for step in steps]
-    torch.testing.assert_close(clipped, expected, rtol=1e-5, atol=1e-8)
-
-
-# Learning
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_a_tiny_model_learns_a_few_pairs_by_heart(kind):
-    config = config_of(kind, learning_rate=0.02, label_smoothing=0.0).training
-    model, store = tiny(kind), pairs(6)
-    optimizer = build_optimizer(model, config)
-    batches = [batch_of(store, 0, 1), batch_of(store, 2, 3, 4, 5)]
-    for _ in range(150):
-        result = update(model, optimizer, batches, label_smoothing=0.0, clip_norm=1.0)
-    assert result.loss / result.tokens < 0.02
-    batch = batch_of(store)
-    said = model.project(model(batch.source, batch.target_in)).argmax(dim=-1)
-    real = batch.target_out != PAD
-    assert torch.equal(said[real], batch.target_out[real])
-
 
 # The loop
 
@@ -284,8 +45,8 @@ class Killed(Exception):  # noqa: N818 (nothing is wrong)
 class Watch(Log):
     """A log that counts updates, and ends the training as if the process were killed."""
 
-    def __init__(self, path: Path, config: Training, progress: Progress, kill_at: int | None):
-        super().__init__(path, config, progress)
+    def __init__(self, folder: Path, config: Training, progress: Progress, kill_at: int | None):
+        super().__init__(folder, config, progress)
         self.last = progress.update
         self.kill_at = kill_at
 
@@ -299,14 +60,33 @@ class Watch(Log):
 class End(NamedTuple):
     """All that a training has come to."""
 
-    model: Seq2Seq
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     progress: Progress
-    random: torch.Tensor
 
 
 STORE, VALID = pairs(40, seed=2), Batches(pairs(9, seed=3), 40)
 BATCH_TOKENS = 36
+WORDS = ["kalo", "mine", "rutä", "loka", "neru", "täka"]
+TEXT = [f"{one} {other}" for one in WORDS for other in WORDS] * 2
+
+
+@cache
+def spelt() -> Tokenizers:
+    """A tokenizer of a few pieces, for both sides."""
+    options = TokenizerOptions(kind="bpe", vocab_size=40, byte_fallback=False)
+    tokenizer = train_tokenizer(TEXT, options, 1, tags=[], at_most=True)
+    return Tokenizers(tokenizer, tokenizer)
+
+
+def training_set(config: Config) -> tuple[Batches, int]:
+    """The batches of a training, and the size of the vocabulary."""
+    training, seed = config.training, config.seed
+    if training.subword_sampling == "none":
+        return Batches(STORE, training.batch_tokens, seed=seed), VOCAB
+    store = Store.of(*spelt().encode((TEXT[:36], TEXT[36:]), None))
+    resampler = Resampler(spelt(), frozenset(SIDES), 0.5, seed, config.data.max_length)
+    batches = Batches(store, training.batch_tokens, seed=seed, resampler=resampler)
+    return batches, len(spelt().source)
 
 
 def train_in(
@@ -315,50 +95,54 @@ def train_in(
     *,
     stop_at: int | None = None,
     kill_at: int | None = None,
+    spoil: Container[int] = (),
     validate: Callable[[Progress], dict[str, float]] | None = None,
 ) -> End:
-    """Trains, or goes on, in a folder; judged by perplexity unless `validate` is given."""
-    folder.mkdir(exist_ok=True)
-    torch.manual_seed(config.seed)
-    model = build(config, VOCAB, VOCAB)
-    optimizer = build_optimizer(model, config.training)
-    checkpoints, progress = Checkpoints(folder / "checkpoints"), Progress()
-    if done := checkpoints.updates():
-        torch.manual_seed(-1)  # what is restored must not depend on what was here
-        progress, _ = checkpoints.load(done[-1], model, optimizer)
+    """Trains, or goes on, in a folder; judged by perplexity unless `validate` is given.
 
-    with Watch(folder / "metrics.jsonl", config.training, progress, kill_at) as log:
+    Gradients of the updates in `spoil` are not finite.
+    """
+    folder.mkdir(exist_ok=True)
+    batches, vocab = training_set(config)
+    learner = Learner(build_tiny(config, config.seed, vocab), config.training)
+    checkpoints, progress = Checkpoints(folder / "checkpoints"), Progress()
+    torch.manual_seed(int(time.time()))  # nothing may depend on it
+    if done := checkpoints.updates():
+        state, progress, _ = checkpoints.load(done[-1])
+        learner.restore(state, folder)
+
+    def judge(progress: Progress) -> dict[str, float]:
+        with learner.judged() as model:
+            return {"ppl": perplexity(model, VALID)}
+
+    with Watch(folder, config.training, progress, kill_at) as log:
+        next(learner.model.parameters()).register_hook(
+            lambda gradient: gradient * (math.inf if log.last + 1 in spoil else 1)
+        )
         progress = loop.train(
-            model,
-            optimizer,
-            Batches(STORE, config.training.batch_tokens, seed=config.seed),
+            learner,
+            batches,
             config.training,
             progress=progress,
-            validate=validate or (lambda progress: {"ppl": perplexity(model, VALID, CPU)}),
-            save=lambda progress: checkpoints.save(model, optimizer, progress),
+            validate=validate or judge,
+            save=lambda progress: checkpoints.save(learner.state(), progress, {}),
             log=log,
             stop=lambda: stop_at is not None and log.last >= stop_at,
         )
-    return End(model, optimizer, progress, torch.get_rng_state())
+    return End(learner, progress)
 
 
 def metrics_in(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, without times."""
+    """The lines of metrics.jsonl, without what depends on the machine."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    times = {"seconds", "tokens_per_second"}
-    return [{k: v for k, v in json.loads(line).items() if k not in times} for line in lines]
+    measured = {"seconds", "tokens_per_second", "memory_mb"}
+    return [{k: v for k, v in json.loads(line).items() if k not in measured} for line in lines]
 
 
 def same(one: End, other: End) -> None:
     """Asserts that two trainings ended in the same bits."""
-    for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
-        assert torch.equal(a, b)
-    moments = moments_of(one.model, one.optimizer), moments_of(other.model, other.optimizer)
-    assert moments[0].keys() == moments[1].keys()
-    assert {name.rpartition(":")[2] for name in moments[0]} == {"step", "exp_avg", "exp_avg_sq"}
-    assert all(torch.equal(moments[0][name], moments[1][name]) for name in moments[0])
+    assert equal(one.learner.state(), other.learner.state())
     assert replace(one.progress, seconds=0.0) == replace(other.progress, seconds=0.0)
-    assert torch.equal(one.random, other.random)
 
 
 EPOCH = len(Batches(STORE, BATCH_TOKENS, seed=1).updates_of(0, 2))
@@ -383,6 +167,42 @@ def test_resumed_is_never_stopped_bit_for_bit(tmp_path, kind, stops):
     }
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "adafactor": {"optimizer": "adafactor"},
+    "muon": {"optimizer": "muon"},
+    "ema": {"ema": 0.9},
+    "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
+    "r_drop": {"r_drop": 0.5},
+    "word dropout": {"model": {"word_dropout": 0.2}},
+    "layer dropout": {"model": {"layer_dropout": 0.3}},
+    "plateau": {"schedule": "reduce_on_plateau", "plateau_patience": 1},
+    "subwords": {"subword_sampling": "both"},
+}
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A training without any of these options, which must not end as one with them does."""
+    config = config_of(dropout=0.3, **LONG, validate_every=3)
+    return train_in(tmp_path_factory.mktemp("plain") / "run", config)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_with_any_option_resumed_is_never_stopped_bit_for_bit(tmp_path, plain, name):
+    config = config_of(dropout=0.3, **LONG, **OPTIONS[name], validate_every=3, log_every=1)
+    validate = (lambda now: {"ppl": float(now.update % 2)}) if name == "plateau" else None
+    never = train_in(tmp_path / "never", config, validate=validate)
+    assert not equal(never.learner.state(), plain.learner.state())
+    for stop_at in (2, EPOCH + 1):
+        part = train_in(tmp_path / "stopped", config, stop_at=stop_at, validate=validate)
+        assert part.progress.update == stop_at
+    with pytest.raises(Killed):
+        train_in(tmp_path / "stopped", config, kill_at=EPOCH + 3, validate=validate)
+    same(train_in(tmp_path / "stopped", config, validate=validate), never)
+    assert metrics_in(tmp_path / "stopped") == metrics_in(tmp_path / "never")
+
+
 @pytest.mark.parametrize("log_every", [1, 2, 4])
 def test_killed_is_never_stopped_either(tmp_path, log_every):
     config = config_of(dropout=0.3, **LONG, validate_every=4, log_every=log_every)
@@ -394,9 +214,16 @@ def test_killed_is_never_stopped_either(tmp_path, log_every):
     assert metrics_in(tmp_path / "killed") == metrics_in(tmp_path / "never")
 
 
-def test_a_training_that_is_over_stays_as_it_is(tmp_path):
-    config = config_of(max_updates=3, batch_tokens=BATCH_TOKENS, log_every=1)
-    end = train_in(tmp_path, config)
+@pytest.mark.parametrize(
+    "limit", [{"max_updates": 3}, {"max_epochs": 1}, {"max_minutes": 0.003}, {"patience": 1}]
+)
+def test_a_training_that_is_over_stays_as_it_is(tmp_path, limit):
+    config = config_of(batch_tokens=BATCH_TOKENS, log_every=1, validate_every=1, **limit)
+
+    def validate(now: Progress) -> dict[str, float]:
+        return {"ppl": 2.0 if "patience" in limit else 1 / (1 + now.update)}
+
+    end = train_in(tmp_path, config, validate=validate)
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     same(train_in(tmp_path, config), end)
     assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -433,7 +260,7 @@ def epoch_lengths(count: int) -> list[int]:
     [
         ({"max_updates": 3}, 3, "3 updates done (training.max_updates)"),
         ({"max_epochs": 2}, sum(epoch_lengths(2)), "2 epochs done (training.max_epochs)"),
-        ({"max_minutes": 1e-9}, 1, "0.0 minutes spent (training.max_minutes)"),
+        ({"max_minutes": 1e-9}, 0, "0.0 minutes spent (training.max_minutes)"),
         ({"patience": 2}, 7, "2 validations without a better ppl (training.patience)"),
         ({"patience": 2, "max_updates": 6}, 6, "6 updates done (training.max_updates)"),
     ],
@@ -453,12 +280,13 @@ def test_the_first_limit_ends_the_training_and_says_so(tmp_path, limit, updates,
 def test_minutes_count_over_all_parts_of_a_run(tmp_path):
     config = config_of(batch_tokens=BATCH_TOKENS, validate_every=1, max_minutes=1.0)
     part = train_in(tmp_path, config, stop_at=2)
-    model, optimizer = part.model, part.optimizer
-    saved = Checkpoints(tmp_path / "checkpoints")
-    saved.save(model, optimizer, replace(part.progress, seconds=59.99999))
+    state, progress = part.learner.state(), replace(part.progress, seconds=59.99999)
+    Checkpoints(tmp_path / "checkpoints").save(state, progress, {})
     end = train_in(tmp_path, config)
-    assert end.progress.update == 3
+    assert end.progress.update == 2  # time was over before the next
     assert end.progress.seconds >= 60
+    _, kept, _ = Checkpoints(tmp_path / "checkpoints").load(2)
+    assert kept.limit(config.training) == "1.0 minutes spent (training.max_minutes)"
 
 
 def test_the_end_is_judged_even_if_a_stop_came_just_before_it(tmp_path):
@@ -466,7 +294,7 @@ def test_the_end_is_judged_even_if_a_stop_came_just_before_it(tmp_path):
     assert not train_in(tmp_path, config, stop_at=3).progress.scores
     end = train_in(tmp_path, config).progress
     assert [*end.scores] == ["3"]
-    progress, _ = Checkpoints(tmp_path / "checkpoints").load(3, tiny("transformer"), fresh_adam())
+    _, progress, _ = Checkpoints(tmp_path / "checkpoints").load(3)
     assert progress.scores == end.scores
 
 
@@ -485,15 +313,62 @@ def test_the_end_is_judged_even_if_it_comes_during_a_validation(tmp_path):
 def test_an_update_uses_the_rate_of_its_number(tmp_path):
     config = config_of(max_updates=7, batch_tokens=BATCH_TOKENS, warmup=3, log_every=1)
     for number in (2, 3, 7):
-        groups = train_in(tmp_path, config, stop_at=number).optimizer.param_groups
+        groups = train_in(tmp_path, config, stop_at=number).learner.optimizer.param_groups
         assert {group["lr"] for group in groups} == {learning_rate(number, config.training, {})}
     rates = [line["learning_rate"] for line in metrics_in(tmp_path) if "loss" in line]
     assert rates == [learning_rate(number, config.training, {}) for number in range(1, 8)]
 
 
-def fresh_adam() -> torch.optim.Optimizer:
-    """An optimizer for what `load` restores."""
-    return build_optimizer(tiny("transformer"), config_of().training)
+# Updates that are skipped
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_what_is_skipped_is_counted_and_the_training_goes_on(tmp_path, capsys, optimizer):
+    options = {"max_updates": 12, "batch_tokens": BATCH_TOKENS, "optimizer": optimizer}
+    config = config_of(**options, validate_every=3, log_every=4)
+    end = train_in(tmp_path, config, spoil={2, 3, 9, 12})
+    skipped = {line["update"]: line["skipped"] for line in metrics_in(tmp_path) if "loss" in line}
+    assert skipped == {3: 2, 4: 0, 6: 0, 8: 0, 9: 1, 12: 1}
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    where = "updates were skipped: their gradients were not finite"
+    counts = ("2 of the last 3", "1 of the last 1", "1 of the last 3")
+    assert said == [f"warning: {count} {where}" for count in counts]
+    assert end.progress.update == 12
+    step = end.learner.state()["optimizer"]["embeddings.source.weight:step"]
+    assert step == 8  # so many were learned from
+
+
+def test_what_is_hopeless_ends_and_the_last_checkpoint_is_intact(tmp_path):
+    options = {"batch_tokens": BATCH_TOKENS, "validate_every": 8, "log_every": 3}
+    config = config_of(max_updates=40, **options)
+    never = train_in(tmp_path / "never", config)
+    with pytest.raises(UserError, match="training has diverged; the last checkpoint is intact"):
+        train_in(tmp_path / "spoiled", config, spoil=range(9, 99))
+    lines = metrics_in(tmp_path / "spoiled")
+    assert lines[-1]["update"] == 30  # the first line after 20 of them
+    checkpoints = Checkpoints(tmp_path / "spoiled" / "checkpoints")
+    assert checkpoints.updates() == [8, 16, 24]
+    undisturbed = Checkpoints(tmp_path / "never" / "checkpoints").load(8)[0]
+    for update in (8, 16, 24):
+        assert equal(checkpoints.load(update)[0], undisturbed)
+    for update in (16, 24):
+        shutil.rmtree(checkpoints.path(update))
+    same(train_in(tmp_path / "spoiled", config), never)  # when what disturbed it is gone
+
+
+@pytest.mark.parametrize("log_every", [1, 3, 5, 50])
+@pytest.mark.parametrize("stops", [[], [1, 4, 11], [7]])
+def test_every_update_is_in_one_line_of_the_log(tmp_path, monkeypatch, log_every, stops):
+    monkeypatch.setattr(engine, "HOPELESS", 10**6)
+    options = {"max_updates": 14, "batch_tokens": BATCH_TOKENS, "validate_every": 4}
+    config = config_of(**options, log_every=log_every)
+    for stop_at in [*stops, None]:
+        train_in(tmp_path, config, stop_at=stop_at, spoil=range(99))
+    lines = [line for line in metrics_in(tmp_path) if "skipped" in line]
+    ends = [line["update"] for line in lines]
+    lengths = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    assert [line["skipped"] for line in lines] == lengths  # all were skipped
+    assert ends[-1] == 14
 
 
 # Judging
@@ -520,14 +395,12 @@ def test_better_is_higher_or_lower_as_the_metric_has_it(metric, seed):
 # Checkpoints
 
 
-def saved(folder: Path, seed: int, update: int) -> Seq2Seq:
+def saved(folder: Path, seed: int, update: int) -> Learner:
     """A random model, saved as that of an update."""
-    model = tiny("transformer", seed=seed)
-    optimizer = build_optimizer(model, config_of().training)
-    summed_loss(model, batch_of(pairs(3))).smoothed.backward()
-    optimizer.step()
-    Checkpoints(folder).save(model, optimizer, Progress(update=update))
-    return model
+    learner = learner_of(seed=seed, ema=0.9)
+    learn(learner, batch_of(pairs(3)))
+    Checkpoints(folder).save(learner.state(), Progress(update=update), {"threads": 1})
+    return learner
 
 
 def test_the_checkpoint_of_a_stop_pushes_out_no_other(tmp_path):
@@ -560,32 +433,29 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path, metric, keep_
         assert checkpoints.updates() == sorted(expected)
 
 
-def test_the_average_is_the_mean_of_the_weights(tmp_path):
-    models = [saved(tmp_path, seed, update) for seed, update in ((1, 5), (2, 10), (3, 15))]
+@pytest.mark.parametrize("ema", [True, False])
+def test_the_average_is_the_mean_of_the_weights_that_were_judged(tmp_path, ema):
+    learners = [saved(tmp_path, seed, update) for seed, update in ((1, 5), (2, 10), (3, 15))]
+    for path in [] if ema else [*tmp_path.glob("*")]:
+        (path / "mean.safetensors").unlink()
+        (path / "manifest.json").unlink()
+        write_manifest(path)
     mean = Checkpoints(tmp_path).average([5, 10, 15])
-    assert mean.keys() == dict(models[0].named_parameters()).keys()
+    assert mean.keys() == dict(learners[0].model.named_parameters()).keys()
     for name, weight in mean.items():
-        weights = [dict(model.named_parameters())[name].detach() for model in models]
+        weights = [learner.state()["mean" if ema else "model"][name] for learner in learners]
         torch.testing.assert_close(weight, torch.stack(weights).mean(dim=0))
         assert weight.dtype == weights[0].dtype
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path):
-    torch.manual_seed(7)
-    model = saved(tmp_path, 1, 5)
-    state = torch.get_rng_state()
-    other = tiny("transformer", seed=2)
-    optimizer = build_optimizer(other, config_of().training)
-    progress, threads = Checkpoints(tmp_path).load(5, other, optimizer)
+    learner = saved(tmp_path, 1, 5)
+    state, progress, surroundings = Checkpoints(tmp_path).load(5)
+    assert equal(state, learner.state())
     assert progress == Progress(update=5)
-    assert threads == torch.get_num_threads()
-    assert torch.equal(torch.get_rng_state(), state)
-    for a, b in zip(model.parameters(), other.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert (
-        asdict(progress)
-        == json.loads((tmp_path / "step-00000005/state.json").read_text())["progress"]
-    )
+    assert surroundings == {"threads": 1}
+    known = json.loads((tmp_path / "step-00000005/state.json").read_text())
+    assert known["progress"] == asdict(progress)
 
 
 @pytest.fixture(scope="module")
@@ -595,7 +465,7 @@ def checkpoint(tmp_path_factory):
     return folder
 
 
-FILES = ["model.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"]
+FILES = ["model.safetensors", "optimizer.safetensors", "mean.safetensors", "state.json"]
 
 
 def test_a_checkpoint_has_these_files(checkpoint):
@@ -619,17 +489,14 @@ def test_a_damaged_checkpoint_is_named_with_its_file(tmp_path, checkpoint, name,
             len(content) // 2 if name != "manifest.json" else content.index(b'"sha256": "') + 11
         )
         file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-    model, before = tiny("transformer"), tiny("transformer")
     with pytest.raises(UserError) as error:
-        Checkpoints(folder).load(5, model, fresh_adam())
+        Checkpoints(folder).load(5)
     said = str(error.value)
     assert said.startswith(f"{file.parent} cannot be used: ")
     if name == "manifest.json" and damage == "a bit flipped":
-        name, damage = "model.safetensors", "altered"  # the one that no longer fits
+        name, damage = "mean.safetensors", "altered"  # the one that no longer fits
     assert f"{name} {'is missing' if damage == 'missing' else 'has been altered'}" in said
     assert said.endswith("; move it away, and the checkpoint before it will be used")
-    for a, b in zip(model.parameters(), before.parameters(), strict=True):
-        assert torch.equal(a, b)
     if name == "model.safetensors":
         with pytest.raises(UserError, match=name):
             Checkpoints(folder).average([5])
@@ -652,7 +519,7 @@ def test_people_see_a_bar_on_a_terminal_and_lines_elsewhere(tmp_path, monkeypatc
     train_in(tmp_path, config)
     shown = sys.stderr.getvalue()
     lines = metrics_in(tmp_path)
-    assert [line["update"] for line in lines] == [2, 3, 4, 6, 6]
+    assert [line["update"] for line in lines] == [2, 3, 3, 4, 6, 6]
     judged = [line["update"] for line in lines if "valid" in line]
     assert judged == [3, 6]
     assert all(f"update {number}, validation: ppl " in shown for number in judged)
@@ -683,6 +550,24 @@ def test_a_line_of_the_log_is_about_all_updates_since_the_one_before(tmp_path):
         assert line["loss"] == pytest.approx(mean)
         nats = np.average([math.log(one["ppl"]) for one in each[part]], weights=tokens[part])
         assert line["ppl"] == pytest.approx(math.exp(nats))
+
+
+def test_numbers_that_are_none_become_null(tmp_path):
+    """So that any program can read the log."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    config = config_of(max_updates=4, batch_tokens=BATCH_TOKENS, validate_every=2, log_every=1)
+    scores = iter([{"ppl": math.inf}, {"ppl": math.nan}])
+    train_in(tmp_path, config, spoil={3}, validate=lambda now: next(scores))
+    lines = [
+        json.loads(line, parse_constant=refuse)
+        for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["valid"]["ppl"] for line in lines if "valid" in line] == [None, None]
+    norms = [line["gradient_norm"] is None for line in lines if "loss" in line]
+    assert norms == [False, False, True, False]
 
 
 def test_the_time_left_is_known_after_going_on_within_an_epoch(tmp_path, capsys):

@@ -35,11 +35,25 @@ class Batch(NamedTuple):
     target_tokens: int  # all of target_out that is not padding
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device."""
+        """The batch on a device.
+
+        For a GPU lengths are rounded up to what its kernels like, and nobody waits for the copy.
+        """
         if device.type == "cpu":
             return self
-        source, target_in, target_out = (tensor.to(device) for tensor in self[:3])
-        return Batch(source, target_in, target_out, self.target_tokens)
+        ids = [rounded_up(tensor) for tensor in self[:3]]
+        if device.type == "cuda":
+            ids = [tensor.pin_memory() for tensor in ids]
+        source, target_in, target_out = (tensor.to(device, non_blocking=True) for tensor in ids)
+        return self._replace(source=source, target_in=target_in, target_out=target_out)
+
+    def halves(self) -> Iterator["Batch"]:
+        """The batch in two, unless it is of one pair."""
+        middle = -(-len(self.source) // 2)
+        for source, target_in, target_out in zip(
+            *(ids.split(middle) for ids in self[:3]), strict=True
+        ):
+            yield Batch(source, target_in, target_out, int((target_out != PAD).sum()))
 
 
 class Batches:
@@ -183,6 +197,11 @@ def share(batches: Sequence[np.ndarray], number: int, of: int) -> list[np.ndarra
     pieces = of // math.gcd(of, len(batches))
     parts = [pairs[piece::pieces] for pairs in batches for piece in range(pieces)]
     return parts[number::of]
+
+
+def rounded_up(ids: Tensor) -> Tensor:
+    """Some ids (B, T), padded so that T is a multiple of 8: half a matrix tile of a GPU."""
+    return torch.nn.functional.pad(ids, (0, -ids.shape[1] % 8), value=PAD)
 
 
 def rectangle(side: Side, rows: np.ndarray) -> np.ndarray:

@@ -33,15 +33,18 @@ class Dropout(nn.Dropout):
     """While training, sets elements to zero at random and scales up the others."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu" or not self.training or self.p == 0:
-            return super().forward(x)
-        return x * noise(x, self.p)
+        return x * noise(x, self.p) if self._draws_noise(x) else super().forward(x)
 
     def add(self, x: Tensor, y: Tensor) -> Tensor:
         """x plus what is left of y."""
-        if x.device.type != "cpu" or not self.training or self.p == 0:
-            return x + super().forward(y)
-        return torch.addcmul(x, y, noise(y, self.p))
+        if self._draws_noise(x):
+            return torch.addcmul(x, y, noise(y, self.p))
+        return x + super().forward(y)
+
+    def _draws_noise(self, x: Tensor) -> bool:
+        """Whether PyTorch's own way is slow here, which it is not on a GPU or compiled."""
+        drops = self.training and self.p > 0
+        return drops and x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def noise(x: Tensor, p: float) -> Tensor:
@@ -51,9 +54,9 @@ def noise(x: Tensor, p: float) -> Tensor:
     thread and seven times as slowly: half of an update's time in bfloat16.
     """
     draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    dropped = round(p * 2**16) - 2**15  # of the numbers that 16 bits hold, those below this
-    kept = draws.view(torch.int16)[: x.numel()].ge_(dropped).view(x.shape)
-    return kept.to(x.dtype).mul_(1 / (1 - p))
+    dropped = min(round(p * 2**16), 2**16 - 1)  # of the numbers that 16 bits hold
+    kept = draws.view(torch.int16)[: x.numel()].ge_(dropped - 2**15).view(x.shape)
+    return kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
 
 
 CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

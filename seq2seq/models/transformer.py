@@ -188,7 +188,9 @@ class Transformer(Seq2Seq):
 
     def _left_out(self) -> bool:
         """Whether to leave out a layer this time (Fan et al. 2020)."""
-        return self.training and torch.rand(()).item() < self.layer_dropout
+        if not self.training or self.layer_dropout == 0:
+            return False
+        return torch.rand(()).item() < self.layer_dropout
 
     def _embed(
         self, tokens: Tensor, table: nn.Embedding, positions: nn.Module, start: int

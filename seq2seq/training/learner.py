@@ -10,6 +10,7 @@ from torch import Tensor
 
 from seq2seq import distributed
 from seq2seq.config import Training
+from seq2seq.console import say
 from seq2seq.data.batches import Batch
 from seq2seq.distributed import whole
 from seq2seq.errors import UserError
@@ -17,7 +18,7 @@ from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights
 from seq2seq.training.averaging import RunningMean
 from seq2seq.training.checkpoint import MEAN, OPTIMIZER, SCALE, WEIGHTS, State
-from seq2seq.training.loss import Criterion
+from seq2seq.training.loss import Criterion, Loss
 from seq2seq.training.optimizer import (
     build_optimizer,
     moments_of,
@@ -63,6 +64,7 @@ class Learner:
         self.mean = RunningMean(model, config.ema) if config.ema else None
         self.scale = LossScale(products)
         self.skipped = torch.zeros((), device=self.device)  # updates in a row
+        self.has_split = False
 
     def update(self, batches: Sequence[Batch], tokens: int, rate: float) -> Update:
         """Learns from this process's share of an update, of `tokens` target tokens in all.
@@ -70,18 +72,8 @@ class Learner:
         Losses are summed, and divided once by all tokens. If the gradients of all processes
         together are not finite, weights stay as they are.
         """
-        loss = nll = torch.zeros((), device=self.device)
-        for number, batch in enumerate(batches, 1):
-            with synchronised(self.criterion, now=number == len(batches)):
-                sums = self.criterion(batch.to(self.device))
-                # times processes, because what averages gradients divides by their number
-                share = self.scale.value * distributed.size() / tokens
-                (sums.smoothed * share).backward()
-            loss = loss + sums.smoothed.detach()
-            nll = nll + sums.nll
         return Update(
-            loss,
-            nll,
+            *self._gradients(batches, tokens),
             self._step(rate),
             sum(batch.target_tokens for batch in batches),
             sum(batch.target_out.numel() for batch in batches),
@@ -132,6 +124,58 @@ class Learner:
             self.mean.restore(state[MEAN])
         if self.scale.moves:
             self.scale.restore(state[SCALE])
+
+    def try_out(self, batch: Batch) -> None:
+        """Computes the gradients of a batch and throws them away.
+
+        Raises torch.OutOfMemoryError.
+        """
+        with synchronised(self.criterion, now=False):
+            self.criterion(batch.to(self.device)).smoothed.backward()
+        self.optimizer.zero_grad()
+
+    def _gradients(self, batches: Sequence[Batch], tokens: int) -> Loss:
+        """Adds up the gradients of some batches; the sums of their losses."""
+        try:
+            return self._gradients_at_once(batches, tokens)
+        except torch.OutOfMemoryError:
+            smaller = self._split(batches)
+        return self._gradients(smaller, tokens)  # outside: the error holds on to memory
+
+    def _gradients_at_once(self, batches: Sequence[Batch], tokens: int) -> Loss:
+        loss = nll = torch.zeros((), device=self.device)
+        for number, batch in enumerate(batches, 1):
+            with synchronised(self.criterion, now=number == len(batches)):
+                sums = self.criterion(batch.to(self.device))
+                # times processes, because what averages gradients divides by their number
+                share = self.scale.value * distributed.size() / tokens
+                (sums.smoothed * share).backward()
+            loss = loss + sums.smoothed.detach()
+            nll = nll + sums.nll
+        return Loss(loss, nll)
+
+    def _split(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Batches of half the size, for a device whose memory they have exhausted.
+
+        Raises a UserError if there is nothing to split, or if others would wait for what is split.
+        """
+        parts = [half for batch in batches for half in batch.halves()]
+        if len(parts) == len(batches) or distributed.size() > 1:
+            raise UserError(
+                f"{self.device} has too little memory for a batch of "
+                f"{max(batch.target_out.numel() for batch in batches):,} target positions; lower "
+                "training.batch_tokens, and raise training.accumulate by as much"
+            )
+        if not self.has_split:
+            say(
+                f"warning: {self.device} has too little memory for some batches; they are split. A "
+                "lower training.batch_tokens with a higher training.accumulate is faster"
+            )
+        self.has_split = True
+        self.optimizer.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return parts
 
     def _step(self, rate: float) -> Tensor:
         """Takes a step and forgets the gradients; their norm."""

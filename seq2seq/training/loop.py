@@ -40,21 +40,23 @@ def train(
     what they must agree on is summed before each update.
     """
     started = time.monotonic() - progress.seconds
-    last_saved = progress.update
+    kept = progress  # as it was when it was last saved
     stopped = False
 
     def seconds() -> float:
         return time.monotonic() - started
 
     def judged(progress: Progress) -> Progress:
+        log.sum_up()
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
         return progress.judged(scores.get(config.metrics[0]), config.metrics[0])
 
-    def saved(progress: Progress) -> int:
+    def saved(progress: Progress) -> Progress:
+        log.sum_up()
         save(replace(progress, seconds=seconds()))
-        return progress.update
+        return progress
 
     while not (stopped or progress.limit(config)):
         updates = batches.updates_of(progress.epoch, config.accumulate)
@@ -77,16 +79,17 @@ def train(
             result = learner.update(own, int(tokens), rate)
             progress = progress.after_update(len(updates))
             log.updated(progress, result, rate, len(updates))
-
+            if progress.update % config.log_every == 0:
+                learner.check()  # which waits for the device, as the log has just done
             if progress.update % config.validate_every == 0:
                 progress = judged(progress)
-                last_saved = saved(progress)
+                kept = saved(progress)
         del updates, numbers  # before the next epoch is made, which takes as much memory
     if not stopped and str(progress.update) not in progress.scores:
         progress = judged(progress)
         saved(progress)
-    elif last_saved < progress.update:
-        saved(progress)
+    elif kept.update < progress.update or (progress.limit(config) and not kept.limit(config)):
+        saved(progress)  # that time is over, too: else the same command would go on
     return progress
 
 

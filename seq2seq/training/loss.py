@@ -127,18 +127,19 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         memory = logits_memory.to(weight.dtype)  # the same where the precision is
         product = torch.empty_like(projection if learning else projection[:0])
         for start in range(0, len(hidden), size):
-            some, true = hidden[start : start + size], targets[start : start + size, None]
+            some, true = hidden[start : start + size], targets[start : start + size]
             logits = torch.mm(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
-            largest, true_logits = logits.amax(dim=1), logits.gather(1, true)
+            largest, true_logits = logits.amax(dim=1), logits.gather(1, true[:, None])[:, 0]
             probabilities = memory[: len(some)]
             torch.softmax(logits, dim=1, dtype=weight.dtype, out=probabilities)
-            partition = (largest - probabilities.amax(dim=1).log()).sum()
-            nll += partition - true_logits.sum(dtype=weight.dtype)
+            partition = largest - probabilities.amax(dim=1).log()
+            # subtracted before they are summed: large sums would differ by little but rounding
+            nll += (partition - true_logits).sum()
             if label_smoothing:
-                uniform += partition - (some.to(weight.dtype) @ mean).sum()
+                uniform += (partition - some.to(weight.dtype) @ mean).sum()
             if learning:
-                share = probabilities.new_full(true.shape, label_smoothing - 1)
-                gradient = logits.copy_(probabilities.scatter_add_(1, true, share))
+                share = probabilities.new_full((len(true), 1), label_smoothing - 1)
+                gradient = logits.copy_(probabilities.scatter_add_(1, true[:, None], share))
                 torch.mm(gradient, projection, out=hidden_gradient[start : start + size])
                 weight_gradient += torch.mm(gradient.T, some, out=product)
         if learning and label_smoothing:

@@ -34,7 +34,8 @@ def multiplies_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
         return False  # not measured, so what is certain to be right
-    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # unknown to older versions
+    # older versions of PyTorch cannot tell
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 

@@ -49,7 +49,7 @@ class Log:
                 )
         self._since: list[Update] = []
         self._since_time = time.monotonic()
-        self._skipped = 0
+        self._latest: tuple[Progress, float, int] | None = None  # what came with the last of them
         self._share = 0.0
         self._start: tuple[float, float] | None = None  # share and time of the first update seen
 
@@ -78,29 +78,41 @@ class Log:
     ) -> None:
         """After an update. Under torchrun all processes must call this."""
         self._since.append(result)
+        self._latest = progress, rate, updates_an_epoch
         self._share = progress.share_done(self.config, updates_an_epoch)
         self._start = self._start or (self._share, time.monotonic())
         if self._bar is not None:
             self._bar.update(100 * self._share - self._bar.n)
         if progress.update % self.config.log_every == 0:
-            record = {
-                "update": progress.update,
-                "epoch": round(progress.epoch + progress.position / updates_an_epoch, 3),
-                **self._summed_up(),
-                "learning_rate": rate,
-                "seconds": round(progress.seconds, 3),
-            }
-            self._write(record)
-            if self._bar is not None:
-                self._bar.set_description_str(self._describe_shortly(record))
-            else:
-                self.say(self._describe(record))
-            if record["skipped"]:
-                self.say(
-                    f"warning: {record['skipped']} of the last updates were skipped: their "
-                    "gradients were not finite"
-                )
-            self._restart()
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Writes a line about the updates since the last line, if there were any.
+
+        Before a validation and a stop too, so that every update is in one line. Under torchrun all
+        processes must call this.
+        """
+        if not self._since or self._latest is None:
+            return
+        progress, rate, updates_an_epoch = self._latest
+        record = {
+            "update": progress.update,
+            "epoch": round(progress.epoch + progress.position / updates_an_epoch, 3),
+            **self._sums(),
+            "learning_rate": rate,
+            "seconds": round(progress.seconds, 3),
+        }
+        self._write(record)
+        if self._bar is not None:
+            self._bar.set_description_str(self._describe_shortly(record))
+        else:
+            self.say(self._describe(record))
+        if record["skipped"]:
+            self.say(
+                f"warning: {record['skipped']} of the last {len(self._since)} updates were "
+                "skipped: their gradients were not finite"
+            )
+        self._since, self._since_time = [], time.monotonic()
 
     def validated(self, progress: Progress, scores: dict[str, float]) -> None:
         """After a validation."""
@@ -108,18 +120,14 @@ class Log:
             {"update": progress.update, "seconds": round(progress.seconds, 3), "valid": scores}
         )
         self.say(f"update {progress.update:,}, validation: {described(scores)}")
-        self._since_time = time.monotonic()
-        self._since = []  # what validating took does not count as tokens per second
+        self._since_time = time.monotonic()  # validating does not count as tokens per second
 
     def sample(self, source: str, reference: str, hypothesis: str) -> None:
         """Shows a validation sentence with its translation."""
         for name, text in (("source", source), ("reference", reference), ("ours", hypothesis)):
             self.say(f"    {name:>9}: {text}")
 
-    def _restart(self) -> None:
-        self._since, self._since_time = [], time.monotonic()
-
-    def _summed_up(self) -> dict[str, Any]:
+    def _sums(self) -> dict[str, Any]:
         """What came of the updates since the last line, in all processes."""
         sums = torch.stack([torch.stack([one.loss, one.nll]) for one in self._since]).sum(dim=0)
         norms = torch.stack([one.gradient_norm for one in self._since]).tolist()

@@ -1,0 +1,59 @@
+"""Whose a run folder is: one training's at a time, and of one config and data for good."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+from seq2seq import distributed
+from seq2seq.config import Config, differences, load
+from seq2seq.console import say
+from seq2seq.errors import UserError
+from seq2seq.files import lock, write_json
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Holds the run for this process, or for all that train together."""
+    busy = f"{folder} is being trained by another process"
+    with ExitStack() as held:
+        with distributed.together():
+            if distributed.leads():
+                held.enter_context(lock(folder.parent / f".{folder.name}.lock", busy))
+        yield
+
+
+def check_config(folder: Path, config: Config) -> None:
+    """Raises a UserError if a run was begun with options that make another result."""
+    saved = folder / "config.yaml"
+    if saved.exists() and (lines := differences(load(saved), config)):
+        raise UserError(
+            f"{folder} was begun with other options:\n  "
+            + "\n  ".join(lines)
+            + "\nrestore them, choose another name, or start over with --fresh (the old run is "
+            "moved aside)"
+        )
+
+
+def check_data(folder: Path, key: str) -> None:
+    """Raises a UserError if a run was begun with other prepared data."""
+    saved = folder / "data.json"
+    if not saved.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(saved, {"key": key})
+    elif (before := json.loads(saved.read_text())["key"]) != key:
+        raise UserError(
+            f"{folder} was begun with other data ({before[:12]}) than there is now ({key[:12]}); "
+            "restore the files, choose another name, or start over with --fresh"
+        )
+
+
+def move_aside(folder: Path) -> None:
+    """Renames a run folder, so that nothing is lost."""
+    if folder.exists():
+        aside = next(
+            path for number in count(1) if not (path := Path(f"{folder}.{number}")).exists()
+        )
+        folder.rename(aside)
+        say(f"the old run is now {aside}")

@@ -1,0 +1,141 @@
+"""The laws of precision: which is chosen where, and that a lower one is the same computation."""
+
+import platform
+
+import pytest
+import torch
+from tiny import batch_of, build_tiny, config_of, pairs
+from torch import Tensor
+
+from seq2seq.data.batches import Batches
+from seq2seq.errors import UserError
+from seq2seq.models import MODELS, Seq2Seq
+from seq2seq.training.loss import Criterion, perplexity
+from seq2seq.training.precision import NAMES, PRECISIONS, choose_precision
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+DEEP = {"transformer": {"encoder_layers": 2, "decoder_layers": 2}, "lstm": {}}
+# What they round to, and how far gradients may be off: a rectifier that turns counts for more.
+LOW = [("bf16", 2**-8, 0.04), ("fp16", 2**-11, 0.02)]
+
+
+@pytest.mark.parametrize(
+    ("machine", "capabilities", "chosen"),
+    [
+        ("x86_64", {"avx512_bf16": True}, torch.bfloat16),
+        ("AMD64", {"amx_bf16": True}, torch.bfloat16),
+        ("x86_64", {"avx512_bf16": False, "amx_bf16": False, "avx2": True}, torch.float32),
+        ("x86_64", {}, torch.float32),
+        ("aarch64", {"avx512_bf16": True}, torch.float32),  # not measured
+    ],
+)
+def test_auto_is_bfloat16_where_a_processor_multiplies_it(
+    monkeypatch, machine, capabilities, chosen
+):
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert choose_precision("auto", CPU) == chosen
+    assert choose_precision("fp32", CPU) == torch.float32
+    assert choose_precision("bf16", CPU) == torch.bfloat16  # whoever asks for it gets it
+
+
+def test_auto_is_float32_where_torch_does_not_say(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert choose_precision("auto", CPU) == torch.float32
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_auto_is_bfloat16_where_a_gpu_has_it_without_emulation(monkeypatch, has):
+    def supported(including_emulation: bool = True) -> bool:
+        return has or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert choose_precision("auto", GPU) == (torch.bfloat16 if has else torch.float32)
+    assert choose_precision("fp16", GPU) == torch.float16
+
+
+def test_auto_is_float32_on_other_devices():
+    assert choose_precision("auto", torch.device("mps")) == torch.float32
+
+
+def test_float16_is_refused_where_it_is_slow():
+    with pytest.raises(UserError) as error:
+        choose_precision("fp16", CPU)
+    assert str(error.value) == (
+        "training.precision: fp16 is for GPUs; set it to auto, and a processor that multiplies "
+        "bfloat16 will"
+    )
+
+
+def test_every_precision_has_a_name():
+    assert {NAMES[precision]: precision for precision in NAMES} == PRECISIONS
+    options = type(config_of().training).model_fields["precision"].annotation
+    assert {"auto", *PRECISIONS} == {*options.__args__}
+
+
+# The same computation
+
+
+def a_model(
+    kind: str, precision: str, dropout: float = 0.0, **training: float
+) -> tuple[Seq2Seq, Criterion]:
+    """A tiny model, and its loss."""
+    config = config_of(kind, dropout, DEEP[kind], precision=precision, **training)
+    model = build_tiny(config)
+    return model, Criterion(model, config.training)
+
+
+def gradients(model: Seq2Seq, criterion: Criterion, passes: int = 1) -> tuple[float, list[Tensor]]:
+    """The loss of some pairs, and the gradients after so many passes."""
+    torch.manual_seed(3)
+    for _ in range(passes):
+        loss = criterion(batch_of(pairs(20))).smoothed
+        loss.backward()
+    found = [parameter.grad for parameter in model.parameters()]
+    assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in found)
+    return loss.item(), found
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("r_drop", [0.0, 1.0])
+@pytest.mark.parametrize(("precision", "rounding", "apart"), LOW)
+def test_loss_and_gradients_are_near_those_of_float32(kind, r_drop, precision, rounding, apart):
+    options = {"r_drop": r_drop, "dropout": 0.3 if r_drop else 0.0}
+    loss, expected = gradients(*a_model(kind, "fp32", **options))
+    low_loss, found = gradients(*a_model(kind, precision, **options))
+    assert low_loss != loss  # it is indeed computed in another precision
+    assert low_loss == pytest.approx(loss, rel=rounding)
+    whole, low = (torch.cat([one.flatten() for one in some]) for some in (expected, found))
+    assert (low - whole).norm() < apart * whole.norm()
+    for one, other in zip(found, expected, strict=True):
+        if other.norm() > 1e-3 * whole.norm():
+            assert torch.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 1 - apart / 4
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_flows_is_low_and_what_stays_is_float32(kind):
+    model, _ = a_model(kind, "bf16")
+    batch = batch_of(pairs(5))
+    hidden = model(batch.source, batch.target_in)
+    assert hidden.dtype == model.project(hidden).dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    encoded = model.encode(batch.source)
+    assert {one.dtype for one in [*encoded.values(), *model.start(encoded).values()]} == {
+        torch.bfloat16
+    }
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_gradients_of_many_batches_are_added_up_in_float32(kind):
+    _, once = gradients(*a_model(kind, "bf16"))
+    _, often = gradients(*a_model(kind, "bf16"), passes=40)
+    for one, many in zip(once, often, strict=True):
+        torch.testing.assert_close(many, 40 * one, rtol=1e-4, atol=1e-4 * one.abs().max().item())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_perplexity_is_near_that_of_float32(kind):
+    batches = Batches(pairs(20), 50)
+    found = [perplexity(a_model(kind, name)[0].eval(), batches) for name in ("fp32", "bf16")]
+    assert found[0] != found[1]
+    assert found[1] == pytest.approx(found[0], rel=2**-7)
