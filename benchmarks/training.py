@@ -6,18 +6,17 @@ shared machine mean something as ratios within one run only: alternate what you 
 """
 
 import argparse
-import resource
 import statistics
 import time
 
-import torch
-
 from seq2seq.config import load
-from seq2seq.data.batches import Batches
-from seq2seq.models import build
 from seq2seq.prepare import prepare
-from seq2seq.training.optimizer import build_optimizer
-from seq2seq.training.update import update
+from seq2seq.train import new_model, training_batches
+from seq2seq.training.learner import Learner
+from seq2seq.training.loop import reseed
+from seq2seq.training.precision import NAMES, choose_precision
+from seq2seq.training.progress import peak_memory
+from seq2seq.training.schedule import learning_rate
 
 WARM_UP = 5  # updates that are not counted
 
@@ -32,28 +31,24 @@ def main() -> None:
 
     config = load(arguments.config, arguments.set)
     prepared = prepare(config)
-    torch.manual_seed(config.seed)
-    model = build(config, *map(len, prepared.tokenizers))
-    optimizer = build_optimizer(model, config.training)
-    batches = Batches(prepared.train, config.training.batch_tokens, seed=config.seed)
+    learner = Learner(new_model(config, prepared.tokenizers), config.training)
+    batches = training_batches(config, prepared)
     updates = batches.updates_of(0, config.training.accumulate)[: arguments.updates + WARM_UP]
 
     rates = []
-    for numbers in updates:
+    for number, numbers in enumerate(updates):
         started = time.perf_counter()
-        result = update(
-            model,
-            optimizer,
-            [batches.collate(pairs) for pairs in numbers],
-            label_smoothing=config.training.label_smoothing,
-            clip_norm=config.training.clip_norm,
-        )
-        rates.append(result.tokens / (time.perf_counter() - started))
+        reseed(config.seed, number)
+        own = [batches.collate(pairs) for pairs in numbers]
+        tokens = sum(batch.target_tokens for batch in own)
+        result = learner.update(own, tokens, learning_rate(number + 1, config.training, {}))
+        result.loss.item()  # which waits until a GPU is done
+        rates.append(tokens / (time.perf_counter() - started))
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| {arguments.config} {' '.join(arguments.set)} ", end="")
+    precision = NAMES[choose_precision(config.training.precision, learner.device)]
+    print(f"| {arguments.config} {' '.join(arguments.set)} | {precision} ", end="")
     print(f"| {statistics.median(rates[WARM_UP:]):,.0f} target tokens/s ", end="")
-    print(f"| {batches.padding(batches.epoch(0)):.1%} padding | {peak:,.0f} MB |")
+    print(f"| {batches.padding(batches.epoch(0)):.1%} padding | {peak_memory() / 1e6:,.0f} MB |")
 
 
 if __name__ == "__main__":

@@ -15,15 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq import distributed
-from seq2seq.config import Config, Training
+from seq2seq.config import Config
 from seq2seq.console import printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError
-from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device
 from seq2seq.prepare import folder_of, prepare
-from seq2seq.train import new_model, training_batches
+from seq2seq.train import new_learner, training_batches
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES
 
@@ -82,8 +81,9 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
     batches = training_batches(config, prepared)
     epoch = epoch_of(batches, config.training.accumulate)
     largest = batches.collate(epoch.largest)
-    model = new_model(config, prepared.tokenizers)
-    cost = rehearsed(model, largest, config.training)
+    learner = new_learner(config, prepared.tokenizers)
+    model = learner.model
+    cost = rehearsed(learner, largest)
     precision = NAMES[model.precision or torch.float32]
     print(
         f"{config.name}: {config.model.kind} on {choose_device(config.device)} in {precision}, "
@@ -122,12 +122,11 @@ def epoch_of(batches: Batches, accumulate: int) -> Epoch:
     )
 
 
-def rehearsed(model: Seq2Seq, batch: Batch, training: Training) -> Cost:
+def rehearsed(learner: Learner, batch: Batch) -> Cost:
     """What an update with a batch takes: the second of two, which change no weight.
 
     Raises a UserError if they need more memory than the device has.
     """
-    learner = Learner(model, training)
     growth = peak_growth(learner.device)
 
     def learn(count: int) -> float:
@@ -138,7 +137,7 @@ def rehearsed(model: Seq2Seq, batch: Batch, training: Training) -> Cost:
 
     try:
         learn(1)  # the optimizer gets its state, and what is done only once has been done
-        seconds = learn(training.accumulate)
+        seconds = learn(learner.config.accumulate)
     except torch.OutOfMemoryError:
         raise UserError(
             f"a batch of {len(batch.source):,} pairs needs more memory than {learner.device} has; "
@@ -146,7 +145,7 @@ def rehearsed(model: Seq2Seq, batch: Batch, training: Training) -> Cost:
         ) from None
     state = [value for values in learner.optimizer.state.values() for value in values.values()]
     return Cost(
-        weights=bytes_of(model.parameters()),
+        weights=bytes_of(learner.model.parameters()),
         mean=bytes_of(learner.mean.means.values()) if learner.mean else 0,
         state=bytes_of(value for value in state if isinstance(value, Tensor)),
         growth=growth(),

@@ -67,10 +67,8 @@ class Run:
         self.config = config
         self.tokenizers = prepared.tokenizers
         self.validation = Validation(config, prepared)
-        self.model = new_model(config, prepared.tokenizers)
-        self.learner = Learner(
-            self.model, config.training, lambda: new_model(config, prepared.tokenizers)
-        )
+        self.learner = new_learner(config, prepared.tokenizers)
+        self.model = self.learner.model
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.progress = Progress()
         self.scores: dict[str, float] = {}  # of the last validation
@@ -217,15 +215,24 @@ class Run:
 
 
 def new_model(config: Config, tokenizers: Tokenizers) -> Seq2Seq:
-    """A model with random weights, where and as precise as the config wants it."""
-    device = choose_device(config.device)
+    """A model with random weights, where the config wants it."""
     torch.manual_seed(config.seed)
-    model = build(config, len(tokenizers.source), len(tokenizers.target)).to(device)
+    model = build(config, len(tokenizers.source), len(tokenizers.target))
+    return model.to(choose_device(config.device))
+
+
+def new_learner(config: Config, tokenizers: Tokenizers) -> Learner:
+    """A model that is about to learn, in the precision that the config wants.
+
+    Under torchrun all must call this.
+    """
+    model = new_model(config, tokenizers)
+    device = next(model.parameters()).device
     precision = choose_precision(config.training.precision, device)
     model.precision = None if precision == torch.float32 else precision
     if config.training.compile:
         model.compile(dynamic=True)
-    return model
+    return Learner(model, config.training, lambda: new_model(config, tokenizers))
 
 
 def judged_weights(state: State) -> dict[str, Tensor]:

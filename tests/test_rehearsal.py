@@ -26,7 +26,7 @@ from seq2seq.rehearsal import (
     size,
     time_lines,
 )
-from seq2seq.train import new_model, training_batches
+from seq2seq.train import new_learner, new_model, training_batches
 
 CPU = torch.device("cpu")
 SETTINGS = {
@@ -216,9 +216,9 @@ def test_weights_stay_and_the_optimizer_keeps_what_it_keeps_in_training(own, opt
     prepared = prepare(config)
     batches = training_batches(config, prepared)
     batch = batches.collate(epoch_of(batches, 1).largest)
-    model, new = (new_model(config, prepared.tokenizers) for _ in range(2))
-    cost = rehearsed(model, batch, config.training)
-    for here, there in zip(model.parameters(), new.parameters(), strict=True):
+    learner, new = (make(config, prepared.tokenizers) for make in (new_learner, new_model))
+    cost = rehearsed(learner, batch)
+    for here, there in zip(learner.model.parameters(), new.parameters(), strict=True):
         assert torch.equal(here, there)
     assert cost.weights == 4 * sum(parameter.numel() for parameter in new.parameters())
     assert cost.mean == cost.weights
@@ -252,7 +252,7 @@ def test_more_positions_take_more_memory(own):
     for times in (60, 900):
         pairs = np.resize(np.arange(60), times)
         batch = Batches(prepared.train, 10**6).collate(pairs)
-        cost = rehearsed(new_model(config, prepared.tokenizers), batch, config.training)
+        cost = rehearsed(new_learner(config, prepared.tokenizers), batch)
         assert cost.growth is not None
         grown.append(cost.growth)
     assert grown[1] > 2 * grown[0]

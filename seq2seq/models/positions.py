@@ -5,6 +5,7 @@ Shapes: T positions, D width.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
@@ -40,8 +41,12 @@ class Learned(nn.Module):
         self.table = nn.Parameter(torch.randn(max_length, dim) * dim**-0.5)
 
     def forward(self, start: int, length: int) -> Tensor:
-        """(T, D) of the `length` positions from `start` on."""
-        return self.table[start : start + length]
+        """(T, D) of the `length` positions from `start` on; nothing behind the last of them.
+
+        Only padding may be there, by which lengths are rounded up for a GPU.
+        """
+        found = self.table[start : start + length]
+        return functional.pad(found, (0, 0, 0, length - len(found)))
 
 
 class Absent(nn.Module):

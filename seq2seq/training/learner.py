@@ -92,14 +92,19 @@ class Learner:
     def judged(self) -> Iterator[Seq2Seq]:
         """The model as it is judged and kept: not training, with its mean for weights if any.
 
+        It computes in float32, so that its scores are those that `seq2seq evaluate` will find.
         Under torchrun all must call this.
         """
+        precision, self.model.precision = self.model.precision, None
         self.model.eval()
         try:
-            with self.mean.in_model() if self.mean else nullcontext():
+            # not worth compiling for: torch would do it again for other precision and no gradients
+            mean = self.mean.in_model() if self.mean else nullcontext()
+            with torch.compiler.set_stance("force_eager"), mean:
                 yield replica(self.model, self.rebuild)
         finally:
             self.model.train()
+            self.model.precision = precision
 
     def state(self) -> State:
         """All that must be kept when a run stops. Under torchrun all must call this."""
