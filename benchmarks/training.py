@@ -1,24 +1,29 @@
 """How fast a config trains here: `python benchmarks/training.py configs/multi30k.yaml`.
 
 Prepares the data if needed, then times updates of a new model on the batches of the first epoch.
-Prints real target tokens a second (padding does not count), padding and peak memory. Timings on a
-shared machine mean something as ratios within one run only: alternate what you compare.
+Prints real target tokens a second (padding does not count), the share of the peak of a large matrix
+product that the arithmetic reaches, padding and peak memory. Timings on a shared machine mean
+something as ratios within one run only: alternate what you compare.
 """
 
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from seq2seq.config import load
 from seq2seq.prepare import prepare
-from seq2seq.train import new_model, training_batches
-from seq2seq.training.learner import Learner
+from seq2seq.train import new_learner, training_batches
 from seq2seq.training.loop import reseed
-from seq2seq.training.precision import NAMES, choose_precision
+from seq2seq.training.precision import NAMES
 from seq2seq.training.progress import peak_memory
 from seq2seq.training.schedule import learning_rate
 
-WARM_UP = 5  # updates that are not counted
+WARM_UP = 8  # updates that are not counted
+LARGE = 4096  # rows and columns of the matrices whose product is the peak
 
 
 def main() -> None:
@@ -31,24 +36,50 @@ def main() -> None:
 
     config = load(arguments.config, arguments.set)
     prepared = prepare(config)
-    learner = Learner(new_model(config, prepared.tokenizers), config.training)
+    learner = new_learner(config, prepared.tokenizers)
     batches = training_batches(config, prepared)
     updates = batches.updates_of(0, config.training.accumulate)[: arguments.updates + WARM_UP]
 
-    rates = []
-    for number, numbers in enumerate(updates):
-        started = time.perf_counter()
+    def update(number: int) -> int:
         reseed(config.seed, number)
-        own = [batches.collate(pairs) for pairs in numbers]
+        own = [batches.collate(pairs) for pairs in updates[number]]
         tokens = sum(batch.target_tokens for batch in own)
-        result = learner.update(own, tokens, learning_rate(number + 1, config.training, {}))
-        result.loss.item()  # which waits until a GPU is done
-        rates.append(tokens / (time.perf_counter() - started))
+        rate = learning_rate(number + 1, config.training, {})
+        learner.update(own, tokens, rate).loss.item()  # which waits until a GPU is done
+        return tokens
 
-    precision = NAMES[choose_precision(config.training.precision, learner.device)]
-    print(f"| {arguments.config} {' '.join(arguments.set)} | {precision} ", end="")
-    print(f"| {statistics.median(rates[WARM_UP:]):,.0f} target tokens/s ", end="")
-    print(f"| {batches.padding(batches.epoch(0)):.1%} padding | {peak_memory() / 1e6:,.0f} MB |")
+    with FlopCounterMode(display=False) as counter:
+        counted = update(0)
+    operations = counter.get_total_flops() / counted  # a token
+    rates = []
+    for number in range(1, len(updates)):
+        seconds, tokens = timed(lambda number=number: update(number))
+        rates.append(tokens / seconds)
+    rate, memory = statistics.median(rates[WARM_UP - 1 :]), peak_memory()
+
+    precision = learner.model.precision or torch.float32
+    share = rate * operations / peak(precision, learner.device)
+    print(f"| {arguments.config} {' '.join(arguments.set)} | {NAMES[precision]} ", end="")
+    print(f"| {rate:,.0f} target tokens/s | {operations / 1e6:.0f} MFLOP a token ", end="")
+    print(f"| {share:.0%} of the peak ", end="")
+    print(f"| {batches.padding(batches.epoch(0)):.1%} padding | {memory / 1e6:,.0f} MB |")
+
+
+def peak(precision: torch.dtype, device: torch.device) -> float:
+    """Operations a second of a large matrix product."""
+    matrix = torch.ones(LARGE, LARGE, dtype=precision, device=device)
+
+    def multiply() -> float:
+        return (matrix @ matrix)[0, 0].item()
+
+    return 2 * LARGE**3 / min(timed(multiply)[0] for _ in range(5))
+
+
+def timed(function: Callable[[], float]) -> tuple[float, float]:
+    """The seconds that a function takes, and what it gives."""
+    started = time.perf_counter()
+    result = function()
+    return time.perf_counter() - started, result
 
 
 if __name__ == "__main__":

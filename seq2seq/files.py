@@ -6,6 +6,7 @@ or the new one, whenever the power fails.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,6 +45,13 @@ def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file durably."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_file(path, text.encode(errors="backslashreplace"))  # JSON's own escape of a surrogate
+
+
+def strict(value: Any) -> Any:
+    """A value as JSON can hold it: what is infinite or no number becomes null."""
+    if isinstance(value, dict):
+        return {name: strict(entry) for name, entry in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

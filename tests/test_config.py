@@ -128,6 +128,9 @@ VALUES: dict[str, str | list[str]] = {
     "training: {plateau_factor: 1}": "line 2: training.plateau_factor: must be less than 1, not 1",
     "training: {plateau_patience: 0}": "line 2: training.plateau_patience: must be 1 or more, "
     "not 0",
+    "training: {parallel: fsdp}\nmodel: {kind: transformer, layer_dropout: 0.1}": "line 2: "
+    "training.parallel: processes that have shares of a layer cannot leave it out one by one; "
+    "set it to ddp, or model.layer_dropout to 0",
     "model: {kind: lstm, layer_dropout: 0.1}": "line 2: model.layer_dropout: "
     "is an option of kind: transformer, not lstm",
     "model: {kind: lstm, word_dropout: 1}": "line 2: model.word_dropout: must be less than 1, "

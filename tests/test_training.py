@@ -319,6 +319,21 @@ def test_an_update_uses_the_rate_of_its_number(tmp_path):
     assert rates == [learning_rate(number, config.training, {}) for number in range(1, 8)]
 
 
+def test_the_rate_falls_with_the_scores_that_were_there_before_an_update(tmp_path):
+    options = {"schedule": "reduce_on_plateau", "plateau_patience": 1, "validate_every": 2}
+    config = config_of(max_updates=10, batch_tokens=BATCH_TOKENS, log_every=1, **options)
+    scores = {2: 5.0, 4: 4.0, 6: 4.5, 8: 3.0, 10: 3.5}
+    for stop_at in (7, None):  # what is remembered of scores comes through a stop
+        train_in(
+            tmp_path, config, stop_at=stop_at, validate=lambda now: {"ppl": scores[now.update]}
+        )
+    found = {
+        line["update"]: line["learning_rate"] for line in metrics_in(tmp_path) if "loss" in line
+    }
+    peak = config.training.learning_rate
+    assert found == {number: peak if number <= 6 else peak / 2 for number in range(1, 11)}
+
+
 # Updates that are skipped
 
 

@@ -272,6 +272,12 @@ class Config(Section):
                 f"there is one way to cut text into {kind}s; set it to none, or tokenizer.kind "
                 "to unigram or bpe",
             )
+        if self.training.parallel == "fsdp" and getattr(self.model, "layer_dropout", 0.0):
+            yield (
+                "training.parallel",
+                "processes that have shares of a layer cannot leave it out one by one; set it to "
+                "ddp, or model.layer_dropout to 0",
+            )
         if self.model.share_embeddings == "all" and not self.tokenizer.shared:
             yield (
                 "model.share_embeddings",

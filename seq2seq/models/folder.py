@@ -17,7 +17,7 @@ from seq2seq.config import Config, dump, load
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import shared_out_like
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, new_folder, write_json, write_manifest
+from seq2seq.files import check_manifest, new_folder, strict, write_json, write_manifest
 from seq2seq.models import Seq2Seq, build
 
 CONFIG = "config.yaml"
@@ -49,7 +49,7 @@ def save_model(
         for name, content in tokenizers.files.items():
             (partial / name).write_bytes(content)
         (partial / WEIGHTS).write_bytes(save(weights))
-        write_json(partial / SCORES, scores)
+        write_json(partial / SCORES, strict(scores))
         write_manifest(partial)
 
 

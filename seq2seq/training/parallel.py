@@ -10,8 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.nn.parallel import DistributedDataParallel
 
 from seq2seq import distributed
 from seq2seq.config import Training
@@ -28,10 +26,14 @@ def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> 
     if distributed.size() == 1:
         return criterion
     if config.parallel == "fsdp":
+        from torch.distributed.fsdp import fully_shard
+
         for layer in model.blocks:
             fully_shard(layer)
         fully_shard(criterion)
         return criterion
+    from torch.nn.parallel import DistributedDataParallel
+
     leaves_out = bool(getattr(model, "layer_dropout", 0.0))
     return DistributedDataParallel(
         criterion, gradient_as_bucket_view=True, find_unused_parameters=leaves_out
@@ -40,10 +42,13 @@ def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> 
 
 def synchronised(criterion: nn.Module, *, now: bool) -> AbstractContextManager[object]:
     """Gradients made in here are averaged over processes, or wait for those that will be."""
+    if distributed.size() == 1:
+        return nullcontext()
+    from torch.nn.parallel import DistributedDataParallel
+
     if isinstance(criterion, DistributedDataParallel):
         return nullcontext() if now else criterion.no_sync()
-    if isinstance(criterion, FSDPModule):
-        criterion.set_requires_gradient_sync(now)
+    criterion.set_requires_gradient_sync(now)  # type: ignore[operator] # FSDPModule
     return nullcontext()
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.errors import UserError
-from seq2seq.files import write_file
+from seq2seq.files import strict, write_file
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
 from seq2seq.training.loss import bounded_exp
@@ -34,11 +34,11 @@ class Log:
         self.config = config
         self._file = self._bar = self._curves = None
         if distributed.leads():
+            if config.tensorboard:
+                self._curves = curves(folder, progress.update)
             path = folder / "metrics.jsonl"
             keep_lines(path, up_to=progress.update)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
-            if config.tensorboard:
-                self._curves = curves(folder, progress.update)
             if sys.stderr.isatty():
                 self._bar = tqdm(
                     total=100.0,
@@ -186,13 +186,6 @@ class Log:
 def described(scores: dict[str, float]) -> str:
     """Scores as people read them."""
     return ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
-
-
-def strict(value: Any) -> Any:
-    """A value as JSON can hold it: what is infinite or no number becomes null."""
-    if isinstance(value, dict):
-        return {name: strict(entry) for name, entry in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def peak_memory() -> int:
