@@ -14,7 +14,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from seq2seq.errors import ConfigError, Stopped, UserError
+from seq2seq import distributed
+from seq2seq.errors import ConfigError, SharedError, Stopped, UserError
 
 app = typer.Typer(
     help="Turns pairs of text into a model: prepare, train, evaluate, translate.",
@@ -221,7 +222,9 @@ def main() -> None:
     try:
         app()
     except Stopped as stopped:
-        fail(str(stopped), stopped.exit_code)
+        fail(str(stopped) if distributed.leads() else "", stopped.exit_code)
+    except SharedError as error:
+        fail(f"error: {error}" if distributed.place() == 0 else "", error.exit_code)
     except UserError as error:
         fail(f"error: {error}", error.exit_code)
     except OSError as error:
@@ -236,8 +239,9 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Ends with a message on standard error."""
-    print(message, file=sys.stderr)
+    """Ends with a message on standard error, if there is one."""
+    if message:
+        print(message, file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -5,12 +5,12 @@ torch is loaded only where there are several. Between processes go tensors and n
 
 import atexit
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from seq2seq.errors import UserError
+from seq2seq.errors import SharedError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # for a process that died. While training, nobody has a reason to be silent for long.
 PATIENCE = timedelta(days=2)
 TIMEOUT = "SEQ2SEQ_TIMEOUT"  # seconds
+PARENT = os.getppid()
 
 
 def rank() -> int:
@@ -46,19 +47,29 @@ def leads() -> bool:
     return rank() == 0
 
 
+def orphaned() -> bool:
+    """Whether the `torchrun` that started this process, and would end it, is gone."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.getppid() != PARENT
+
+
 @contextmanager
 def together() -> Iterator[None]:
     """What all processes do before any of them goes on; if one of them could not, none does.
 
-    Raises a UserError in the others, so that each ends instead of waiting for ever.
+    Raises a SharedError in the others, so that each ends instead of waiting for ever. Of several
+    that found what a user can mend, the first says it.
     """
-    failed = True
+    failure: BaseException | None = None
     try:
         yield
-        failed = False
-    finally:
-        if not everywhere(not failed) and not failed:
-            raise UserError("another of the processes failed; its message says why")
+    except BaseException as error:
+        failure = error
+    first = least(size() if failure is None else rank())
+    if failure is None and first == size():
+        return
+    if failure is None or (isinstance(failure, UserError) and first < rank()):
+        raise SharedError("another of the processes failed; its message says why")
+    raise failure
 
 
 def everywhere(value: bool) -> bool:
@@ -91,8 +102,23 @@ def gathered(lines: Sequence[str]) -> list[list[str]]:
     mine = torch.zeros(longest, dtype=torch.uint8)
     mine[: len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
     parts = [torch.zeros_like(mine) for _ in range(size())]
-    _waiting(lambda: all_gather(parts, mine))
+    with waiting():
+        all_gather(parts, mine)
     return [json.loads(bytes(part.numpy()).rstrip(b"\0")) for part in parts]
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """What needs all processes; raises a UserError if one of them is gone or silent."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _of_connections(error):
+            raise
+        raise UserError(
+            f"another of the processes is gone, or has been silent for too long ({TIMEOUT}); "
+            f"the same command goes on from the last checkpoint: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def hurry() -> None:
@@ -135,8 +161,33 @@ def _reduced(values: Sequence[float], how: str) -> list[float]:
 
     _connect()
     found = torch.tensor(values, dtype=torch.float64)
-    _waiting(lambda: all_reduce(found, getattr(ReduceOp, how)))
+    with waiting():
+        all_reduce(found, getattr(ReduceOp, how))
     return found.tolist()
+
+
+def _of_connections(error: RuntimeError) -> bool:
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "gloo" in str(error)  # which has no class of its own
+
+
+def _attempt() -> str:
+    """What tells the addresses of these processes from those that `torchrun` started before.
+
+    It keeps them all in one place (pytorch issue 135712). If it runs on several machines, each
+    counts its own restarts, so that they may not agree.
+    """
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":
+        return restarts
+    if restarts != "0" and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise UserError(
+            "torchrun cannot restart on several machines unless TORCH_DISABLE_SHARE_RDZV_TCP_STORE "
+            "is 1 in its environment on each of them; the same command goes on from the last "
+            "checkpoint"
+        )
+    return "0"
 
 
 def _connect() -> None:
@@ -145,14 +196,12 @@ def _connect() -> None:
 
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(backend, timeout=PATIENCE)
+        store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        distributed.init_process_group(
+            backend,
+            store=distributed.PrefixStore(_attempt(), store),
+            rank=number,
+            world_size=count,
+            timeout=PATIENCE,
+        )
         atexit.register(distributed.destroy_process_group)  # else its threads abort the process
-
-
-def _waiting(collective: Callable[[], Any]) -> None:
-    """Runs what needs all processes; raises a UserError if one of them is gone or silent."""
-    try:
-        collective()
-    except RuntimeError as error:
-        first = str(error).splitlines()[0]
-        raise UserError(f"another of the processes is gone, or has hung: {first}") from None

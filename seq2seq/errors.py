@@ -7,7 +7,11 @@ class UserError(Exception):
     exit_code = 1
 
 
-class ConfigError(UserError):
+class SharedError(UserError):
+    """What all processes that work together find alike: the first on each machine says it."""
+
+
+class ConfigError(SharedError):
     """A command line or a config that cannot be used. Exit code 2."""
 
     exit_code = 2

@@ -51,7 +51,7 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
         prepared = prepare(config, workers=workers)
         distributed.hurry()
         run = Run(folder, config, prepared)
-        with Log(folder, config.training, run.progress) as log:
+        with Log(folder, config.training, run.progress) as log, distributed.waiting():
             run.train(log)
     if distributed.leads():
         say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
@@ -139,7 +139,9 @@ class Run:
             log.say(f"going on after update {self.progress.update:,}")
 
     def _resume(self, update: int) -> None:
-        state, self.progress, before = self.checkpoints.load(update)
+        with distributed.together():  # so that one says what is damaged
+            found = self.checkpoints.load(update) if distributed.leads() else None
+        state, self.progress, before = found or self.checkpoints.load(update)
         self.learner.restore(state, self.checkpoints.path(update))
         now = surroundings(self.model)
         if (before != now) and distributed.leads():

@@ -1,19 +1,16 @@
 """Laws of several processes as one: they decide alike, fail together, and alone nobody waits."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from together import PATIENCE, processes
 
 from seq2seq import distributed
-from seq2seq.distributed import leads, neighbours, rank, size, together
+from seq2seq.distributed import leads, neighbours, orphaned, rank, size, together, waiting
 from seq2seq.errors import UserError
-
-PATIENCE = 60  # seconds until processes that wait for each other are ended
 
 ALONE = """
 import sys
@@ -53,39 +50,6 @@ def test_the_first_of_several_leads(monkeypatch):
         assert (rank(), size(), leads()) == (number, 3, number == 0)
 
 
-class Ended(NamedTuple):
-    """How a process ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def _processes(code: str, count: int = 2) -> list[Ended]:
-    """What so many processes, which know of each other, do; none can hang for ever."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, **shared, "RANK": str(number), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(count)
-    ]
-    try:
-        outputs = [process.communicate(timeout=PATIENCE) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-    return [Ended(one.returncode, *out) for one, out in zip(running, outputs, strict=True)]
-
-
 FAILING = """
 import sys
 from seq2seq.distributed import everywhere, least, rank, together
@@ -109,7 +73,7 @@ with together():
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_if_one_fails_the_others_fail_too_and_say_so(failing):
-    ended = _processes(FAILING.replace("{failing}", str(failing)))
+    ended = processes("-c", FAILING.replace("{failing}", str(failing)))
     assert [one.code for one in ended] == [0, 0], ended
     for number, one in enumerate(ended):
         said = (
@@ -118,6 +82,25 @@ def test_if_one_fails_the_others_fail_too_and_say_so(failing):
             else ("another of the processes failed; its message says why")
         )
         assert one.out == f"first {number}\n{said}\nstill together\n"
+
+
+ALIKE = """
+from seq2seq.distributed import rank, together
+from seq2seq.errors import UserError
+
+for _ in range(2):
+    try:
+        with together():
+            raise UserError(f"found by {rank()}")
+    except UserError as error:
+        print(type(error).__name__, error)
+"""
+
+
+def test_what_all_find_is_raised_in_the_first_alone():
+    first, second = processes("-c", ALIKE)
+    assert first.out == 2 * "UserError found by 0\n"
+    assert second.out == 2 * "SharedError another of the processes failed; its message says why\n"
 
 
 SPEAKING = """
@@ -131,7 +114,7 @@ with bar("counting", 3, "pairs") as shown:
 
 
 def test_the_first_speaks_for_all(monkeypatch):
-    first, second = _processes(SPEAKING)
+    first, second = processes("-c", SPEAKING)
     assert "said by 0" in first.err
     assert second.err == ""
     assert first.out == second.out == ""
@@ -142,3 +125,37 @@ def test_only_tensors_go_between_processes():
     source = Path(distributed.__file__).read_text(encoding="utf-8")
     assert "_object" not in source
     assert "pickle" not in source
+
+
+def test_a_lost_connection_is_a_message_and_a_defect_stays_one():
+    gloo = RuntimeError("[gloo/transport/tcp/pair.cc:537] Connection reset by peer\nand more")
+    with pytest.raises(UserError, match=r"is gone.*by peer$"), waiting():
+        raise gloo
+    defect = RuntimeError("shapes cannot be multiplied")
+    with pytest.raises(RuntimeError) as raised, waiting():
+        raise defect
+    assert raised.value is defect
+
+
+def test_only_who_was_started_by_torchrun_is_an_orphan_without_its_parent(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert not orphaned()
+    parent = os.getppid()
+    monkeypatch.setattr(os, "getppid", lambda: parent + 1)
+    assert not orphaned()
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    assert orphaned()
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    assert not orphaned()
+
+
+def test_a_restart_over_machines_that_would_find_old_addresses_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    for restarts in ("0", "1"):  # each restart on one machine has addresses of its own
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restarts)
+        assert distributed._attempt() == restarts
+    monkeypatch.setenv("GROUP_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE"):
+        distributed._attempt()
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")  # a new store each time
+    assert distributed._attempt() == "0"

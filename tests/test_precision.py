@@ -1,6 +1,8 @@
 """The laws of precision: which is chosen where, and that a lower one is the same computation."""
 
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -139,3 +141,28 @@ def test_perplexity_is_near_that_of_float32(kind):
     found = [perplexity(a_model(kind, name)[0].eval(), batches) for name in ("fp32", "bf16")]
     assert found[0] != found[1]
     assert found[1] == pytest.approx(found[0], rel=2**-7)
+
+
+SHAPES = """
+import seq2seq.training
+import torch
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+def multiply(lengths):
+    weight = torch.ones(256, 256, dtype=torch.bfloat16)
+    for length in lengths:
+        (torch.ones(length, 256, dtype=torch.bfloat16) @ weight).sum().item()
+    return resident()
+
+before = multiply(range(1000, 1100))
+print(multiply(range(1100, 1400)) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux's /proc")
+def test_what_was_compiled_for_the_shapes_of_old_batches_is_not_kept():
+    done = subprocess.run([sys.executable, "-c", SHAPES], capture_output=True, check=True)
+    assert int(done.stdout) < 50_000_000

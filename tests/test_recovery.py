@@ -1,6 +1,7 @@
-"""Laws of a preparation that is broken off: nothing half-written counts, nothing done is lost.
+"""Laws of what is broken off: nothing half-written counts, nothing done is lost.
 
-Killed, stopped, out of space or begun on several machines, it ends in what it would have been.
+Killed, stopped, out of space or begun on several machines, preparations and trainings end in what
+they would have been.
 """
 
 import builtins
@@ -13,7 +14,6 @@ import random
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from together import Ended, processes
 from toy import (
     FOLDER,
     content,
@@ -36,6 +37,7 @@ from toy import (
 )
 
 import seq2seq.prepare as preparation
+from seq2seq.files import check_manifest
 from seq2seq.prepare import prepare
 
 pytestmark = [
@@ -298,37 +300,18 @@ def test_a_worker_that_cannot_write_is_one_message(whole, command, monkeypatch):
 # Several processes
 
 
-def _together(*arguments: str) -> list[subprocess.CompletedProcess]:
+def _together(*arguments: str) -> list[Ended]:
     """The command in two processes, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    processes = [
-        _start(
-            *arguments,
-            env={**os.environ, **shared, "MASTER_PORT": str(port), "RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    with contextlib.ExitStack() as stack:
-        for process in processes:
-            stack.enter_context(process)
-            stack.callback(process.kill)
-        said = [process.communicate(timeout=120)[1] for process in processes]
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, None, err)
-        for process, err in zip(processes, said, strict=True)
-    ]
+    return processes("command.py", "prepare", "toy.yaml", *arguments)
 
 
 def test_two_processes_make_what_one_makes(whole):
     first, second = _together("--workers", "1")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert (first.code, second.code) == (0, 0), first.err + second.err
     assert content() == whole
-    assert second.stderr == ""
+    assert second.err == ""
     parts = json.loads((FOLDER / "manifest.json").read_text())["parts"]
-    said = first.stderr.splitlines()
+    said = first.err.splitlines()
     assert f"train: {parts['train']['pairs']} pairs, " in "\n".join(said)
     assert not list(leftovers())
 
@@ -341,14 +324,14 @@ def test_bad_input_ends_all_processes(whole, fault):
     else:
         Path("valid.de").unlink()
     first, second = _together("--workers", "1")
-    assert (first.returncode, second.returncode) == (1, 1)
+    assert (first.code, second.code) == (1, 1)
     expected = {
         "misaligned": "error: more.en has 61 lines but more.de 60;",
         "missing": "error: valid.de is missing;",
     }
-    assert first.stderr.startswith(expected[fault])
-    assert second.stderr.startswith("error: ")
-    assert "Traceback" not in first.stderr + second.stderr
+    assert first.err.startswith(expected[fault])
+    assert second.err == ""  # what all find is said once
+    assert "Traceback" not in first.err + second.err
 
 
 @pytest.mark.slow
@@ -362,3 +345,158 @@ def test_torchrun_makes_what_one_process_makes(whole):
     ended = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     assert "error: more.en has 61 lines but more.de 60;" in ended.stderr
+
+
+# Training
+
+RUN = Path("runs", "toy")
+
+# Whoever is killed has just been forked, so that nobody waits for torch to be loaded. A training is
+# killed at random moments until it ends; then, unless there were enough kills, the next one begins.
+CAMPAIGN = """
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+from seq2seq.config import load
+from seq2seq.train import train
+
+KILLS, LONGEST = int(sys.argv[1]), float(sys.argv[2])  # life, as a share of the undisturbed one
+draw = random.Random(1)
+
+
+def begin():
+    child = os.fork()
+    if not child:
+        sys.stderr = open("said", "a")
+        try:
+            train(load(Path("toy.yaml"), [f"name={name}"]), workers=1)
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return child
+
+
+name, begun = "undisturbed", time.monotonic()
+assert os.waitpid(begin(), 0)[1] == 0, Path("said").read_text()
+duration = time.monotonic() - begun
+
+kills = saving = rounds = 0
+while kills < KILLS:
+    rounds += 1
+    name, ended = f"killed-{rounds}", False
+    while not ended:
+        child = begin()
+        end = time.monotonic() + draw.uniform(0, LONGEST * duration)
+        while not ended and time.monotonic() < end:
+            number, status = os.waitpid(child, os.WNOHANG)
+            ended = number == child
+            time.sleep(0.0005)
+        if ended:
+            assert status == 0, Path("said").read_text()
+        else:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            kills += 1
+            saving += any(Path("runs", name).rglob("*.partial"))
+print(json.dumps({"kills": kills, "saving": saving, "rounds": rounds}))
+"""
+
+
+def _training(updates: int) -> None:
+    """Writes the config of a training with all that a checkpoint holds, saved every few updates."""
+    model = {"dim": 16, "ffn_dim": 32, "heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    training = {
+        "batch_tokens": 40,
+        "precision": "fp32",
+        "warmup": 10,
+        "ema": 0.9,
+        "metrics": ["ppl"],
+        "patience": None,
+        "validate_every": 3,
+        "log_every": 2,
+        "keep_best": 3,
+        "average": 3,
+        "subword_sampling": "both",
+    }
+    kind = {"kind": "transformer", "share_embeddings": "none"}
+    config = toy_config(
+        model={**kind, **model},
+        training={**training, "max_updates": updates},
+        data__prepared="prepared",
+    )
+    Path("toy.yaml").write_text(config.model_dump_json())
+
+
+def _made(run: Path) -> dict[str, Any]:
+    """All that a training has made, without its name, its times and what is measured."""
+    found = {
+        str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*.safetensors"))
+    }
+    assert found
+    for path in sorted(run.glob("checkpoints/*/state.json")):
+        progress = json.loads(path.read_text())["progress"]
+        found[str(path.relative_to(run))] = {**progress, "seconds": None}
+    measured = {"seconds", "tokens_per_second", "memory_mb"}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        name = f"{record['update']} {'valid' in record}"
+        assert name not in found  # nothing is logged twice
+        found[name] = {k: v for k, v in record.items() if k not in measured}
+    found["finished.json"] = (run / "finished.json").read_bytes()
+    return found
+
+
+def _campaign(kills: int, updates: int, longest: float) -> dict[str, int]:
+    """Kills trainings so often, and asserts that each ends as if it had not been killed."""
+    _training(updates)
+    command = [sys.executable, "-c", CAMPAIGN, str(kills), str(longest)]
+    counts = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    expected = _made(Path("runs", "undisturbed"))
+    for number in range(1, counts["rounds"] + 1):
+        assert _made(Path("runs", f"killed-{number}")) == expected
+        assert not [*Path("runs", f"killed-{number}").rglob("*.partial")]
+    return counts
+
+
+def test_a_training_that_is_killed_ends_in_the_same_bits():
+    assert _campaign(3, 45, 0.6)["kills"] >= 3
+
+
+@pytest.mark.slow
+def test_trainings_that_are_killed_a_hundred_times_end_in_the_same_bits():
+    counts = _campaign(100, 200, 0.2)
+    print(counts)
+    assert counts["kills"] >= 100
+    assert counts["saving"] >= 10  # of the kills came during a save
+
+
+def test_a_full_disk_during_a_save_leaves_the_checkpoint_before_it(command, monkeypatch):
+    _training(12)
+    assert command("train", "toy.yaml", "--set", "name=whole").code == 0
+    calls = count()
+
+    def full(descriptor: int) -> None:
+        if next(calls) == room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for failures in count():
+        room, calls = 7 + 5 * failures, count()
+        result = command("train", "toy.yaml")
+        if result.code == 0:
+            break
+        assert (result.code, result.out) == (1, b"")
+        assert result.err.endswith(FULL)
+        assert "Traceback" not in result.err
+        assert not list(RUN.rglob("*.partial"))
+        for checkpoint in RUN.glob("checkpoints/*"):
+            check_manifest(checkpoint, "")
+    assert failures > 3
+    assert _made(RUN) == _made(Path("runs", "whole"))

@@ -148,7 +148,7 @@ class Training(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Numbers to multiply in; weights are fp32 always. auto: bf16 where it is fast, else fp32."""
     compile: bool = False
-    """Whether torch compiles the model first: minutes of waiting, then faster updates."""
+    """Whether torch compiles the model first: a minute or two, which may pay on a GPU."""
     parallel: Annotated[Literal["ddp", "fsdp"], FREE] = "ddp"
     """Under torchrun: the whole model in each process (ddp), or cut into shares (fsdp)."""
     optimizer: Literal["adamw", "adam", "sgd", "adafactor", "muon"] = "adamw"
@@ -272,7 +272,7 @@ class Config(Section):
                 f"there is one way to cut text into {kind}s; set it to none, or tokenizer.kind "
                 "to unigram or bpe",
             )
-        if self.training.parallel == "fsdp" and getattr(self.model, "layer_dropout", 0.0):
+        if self.training.parallel == "fsdp" and dict(self.model).get("layer_dropout"):
             yield (
                 "training.parallel",
                 "processes that have shares of a layer cannot leave it out one by one; set it to "

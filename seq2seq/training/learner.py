@@ -13,7 +13,7 @@ from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.data.batches import Batch
 from seq2seq.distributed import whole
-from seq2seq.errors import UserError
+from seq2seq.errors import SharedError, UserError
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights
 from seq2seq.training.averaging import RunningMean
@@ -82,7 +82,7 @@ class Learner:
     def check(self) -> None:
         """Raises a UserError if nothing has been learnt for long. Waits for the device."""
         if self.skipped.item() >= HOPELESS:
-            raise UserError(
+            raise SharedError(
                 f"the last {HOPELESS} updates were skipped, because their gradients were no longer "
                 "numbers: training has diverged; the last checkpoint is intact. Start over "
                 "(--fresh) with a lower training.learning_rate or a longer training.warmup"

@@ -5,6 +5,7 @@ or each has a share of every weight and of what the optimizer remembers of it, a
 together when they are needed (FSDP: Zhao et al. 2023), for models that do not fit.
 """
 
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,6 +29,8 @@ def working_together(criterion: nn.Module, config: Training, model: Seq2Seq) -> 
     if config.parallel == "fsdp":
         from torch.distributed.fsdp import fully_shard
 
+        # it warns of writing into what layers give, which none of ours does
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
         for layer in model.blocks:
             fully_shard(layer)
         fully_shard(criterion)

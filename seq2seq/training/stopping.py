@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from seq2seq.distributed import orphaned
 from seq2seq.training.progress import Log
 
 
 class StopSignal:
-    """Which signal asked to stop, if one did."""
+    """Which signal asked to stop, if one did; an orphan of `torchrun` is to stop, too."""
 
     number: int | None = None
 
     def __call__(self) -> bool:
-        return self.number is not None
+        return self.number is not None or orphaned()
 
 
 @contextmanager
