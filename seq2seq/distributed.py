@@ -5,8 +5,9 @@ torch is loaded only where there are several. Between processes go tensors and n
 
 import atexit
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,13 @@ from seq2seq.errors import SharedError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.distributed import Store
 
 # While data is prepared one may fetch or train a tokenizer for hours; torchrun ends those that wait
 # for a process that died. While training, nobody has a reason to be silent for long.
 PATIENCE = timedelta(days=2)
 TIMEOUT = "SEQ2SEQ_TIMEOUT"  # seconds
+PARTING = 5.0  # seconds
 PARENT = os.getppid()
 
 
@@ -197,11 +200,28 @@ def _connect() -> None:
     if not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         store, number, count = next(distributed.rendezvous("env://", timeout=PATIENCE))
+        store = distributed.PrefixStore(_attempt(), store)
         distributed.init_process_group(
             backend,
-            store=distributed.PrefixStore(_attempt(), store),
+            store=store,
             rank=number,
             world_size=count,
             timeout=PATIENCE,
         )
-        atexit.register(distributed.destroy_process_group)  # else its threads abort the process
+        atexit.register(_leave, store)
+
+
+def _leave(store: "Store") -> None:
+    """Ends the connections, when nobody needs them: else who is a little behind finds them cut.
+
+    If one of the processes has failed, others may never come here; it is not waited for long.
+    """
+    from torch import distributed
+
+    end = time.monotonic() + PARTING
+    with suppress(distributed.DistError):  # raised if who keeps the store has left
+        leaving = store.add("leaving", 1)
+        while leaving < size() and time.monotonic() < end:
+            time.sleep(0.01)
+            leaving = store.add("leaving", 0)
+    distributed.destroy_process_group()  # else its threads abort the process
