@@ -208,20 +208,27 @@ def _connect() -> None:
             world_size=count,
             timeout=PATIENCE,
         )
-        atexit.register(_leave, store)
+        atexit.register(_leave, [store])  # in a list, to be let go of in time
 
 
-def _leave(store: "Store") -> None:
-    """Ends the connections, when nobody needs them: else who is a little behind finds them cut.
+def _leave(held: "list[Store]") -> None:
+    """Ends the connections when nobody needs them: else who is a little behind finds them cut.
 
-    If one of the processes has failed, others may never come here; it is not waited for long.
+    If one of the processes has failed, others may never come here; they are not waited for long.
     """
     from torch import distributed
 
-    end = time.monotonic() + PARTING
-    with suppress(distributed.DistError):  # raised if who keeps the store has left
-        leaving = store.add("leaving", 1)
-        while leaving < size() and time.monotonic() < end:
+    store, end = held.pop(), time.monotonic() + PARTING
+
+    def wait_for(sign: str, count: int) -> None:
+        while store.add(sign, 0) < count and time.monotonic() < end:
             time.sleep(0.01)
-            leaving = store.add("leaving", 0)
+
+    with suppress(distributed.DistError):  # raised if who keeps the store is gone
+        store.add("leaving", 1)
+        wait_for("leaving", size())
+        if leads():
+            wait_for("left", size() - 1)  # the store may be kept here
+        else:
+            store.add("left", 1)
     distributed.destroy_process_group()  # else its threads abort the process

@@ -145,12 +145,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """What the optimizer remembers of each parameter, by the parameter's name.
 
-    Where parameters are shared out to processes, all must call this: what they have is gathered.
+    Where parameters are shared out to processes, all must call this: what they have is gathered,
+    in an order that does not depend on how they came by it.
     """
     return {
         f"{name}:{key}": whole(value).cpu()
         for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in sorted(optimizer.state.get(parameter, {}).items())
         if value is not None
     }
 
