@@ -59,9 +59,6 @@ PRECISE = sorted(set(VARIANTS) - {"mean"})
 
 JOBS = """
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
 import torch
