@@ -14,6 +14,7 @@ from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest
+from seq2seq.models import build
 from seq2seq.models.folder import save_model, set_weights
 from seq2seq.runs import newest_run, open_model
 from seq2seq.training.averaging import mean
@@ -40,8 +41,8 @@ def average(
     if output.exists():
         raise UserError(f"{output} exists; give --output a name that is still free")
     run = named or newest_run()
-    opened = open_model(run, device="cpu")  # the best model has all that another needs but weights
-    folder, config = opened.folder.parent, opened.loaded.config
+    opened = open_model(run)  # the best model has all that another needs but weights
+    folder, config = opened.folder.parent, opened.config
     checkpoints = Checkpoints(folder / "checkpoints")
     if not checkpoints.folder.is_dir():
         raise UserError(f"{run} has no checkpoints; name a run, such as runs/quickstart")
@@ -53,14 +54,16 @@ def average(
         else ranked(checkpoints, config.training, last=last, best=best)
     )
 
+    model = build(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
+
     def weights(update: int) -> dict[str, Tensor]:
         found = checkpoints.weights(update)
-        set_weights(opened.loaded.model, found, checkpoints.path(update))  # refuses what is odd
+        set_weights(model, found, checkpoints.path(update))  # refuses what is odd
         return found
 
     origin = {"average": sorted(chosen), "run": str(folder)}
     averaged = mean(map(weights, sorted(chosen)))
-    save_model(output, config, opened.loaded.tokenizers, averaged, origin)
+    save_model(output, config, opened.tokenizers, averaged, origin)
     say(f"{output} is the mean of {len(chosen)} checkpoints of {folder}: {listed(sorted(chosen))}")
     say(f"how good it is nobody knows yet: seq2seq evaluate {output}")
 

@@ -11,11 +11,14 @@ from seq2seq.console import bar, say
 from seq2seq.data.batches import Batches
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.normalization import normalizer
+from seq2seq.decoding.choice import open_engine
+from seq2seq.decoding.engine import Engine
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import write_file, write_json
-from seq2seq.models.folder import LoadedModel
-from seq2seq.runs import open_model
+from seq2seq.models import Seq2Seq
+from seq2seq.models.folder import choose_device, load_model
+from seq2seq.runs import Opened, open_model
 from seq2seq.scoring.metrics import Score, score
 from seq2seq.text.corpus import read_lines, read_pairs
 from seq2seq.text.formats import format_of
@@ -51,8 +54,8 @@ def evaluate(
     if tag and source is None:
         raise ConfigError("--tag goes with --source; a test set has its tag in the config")
     opened = open_model(model, overrides, device=device)
-    loaded = opened.loaded
-    sets = dict(loaded.config.data.test)
+    config = opened.config
+    sets = dict(config.data.test)
     if source is not None:
         files = File(path=str(source)), File(path=str(reference))
         sets = {source.name: Corpus(source=files[0], target=files[1], tag=tag)}
@@ -62,11 +65,13 @@ def evaluate(
         )
     folder = output or opened.results
     folder.mkdir(parents=True, exist_ok=True)
+    loaded = load_model(opened.folder, config, opened.tokenizers, choose_device(config.device))
+    engine = open_engine(opened.folder, config, opened.tokenizers, lambda: loaded)
     results = {}
-    for name, pairs in {name: read_set(sets[name], loaded.config.data) for name in sets}.items():
-        hypotheses = translate_set(loaded, name, pairs, sets[name].tag)
+    for name, pairs in {name: read_set(sets[name], config.data) for name in sets}.items():
+        hypotheses = translate_set(opened, engine, name, pairs, sets[name].tag)
         write_file(folder / f"{name}.hypotheses.txt", "".join(f"{line}\n" for line in hypotheses))
-        results[name] = score_set(loaded, pairs, hypotheses, sets[name].tag)
+        results[name] = score_set(opened, loaded, pairs, hypotheses, sets[name].tag)
         one = as_object(opened.folder, {name: results[name]})
         write_json(folder / f"{name}.scores.json", one)
     show(opened.folder, results, as_json)
@@ -83,14 +88,14 @@ def read_set(corpus: Corpus, data: Data) -> list[Pair]:
 
 
 def translate_set(
-    loaded: LoadedModel, name: str, pairs: Sequence[Pair], tag: str | None = None
+    opened: Opened, engine: Engine, name: str, pairs: Sequence[Pair], tag: str | None = None
 ) -> list[str]:
     """The translation of each source, with a progress bar on a terminal."""
     translator = Translator(
-        loaded.model,
-        loaded.tokenizers,
-        loaded.config.decoding,
-        loaded.config.data,
+        engine,
+        opened.tokenizers,
+        opened.config.decoding,
+        opened.config.data,
         warn=lambda message: say(f"warning: {name}: {message}"),
     )
     with bar(name, len(pairs), "lines") as shown:
@@ -98,19 +103,25 @@ def translate_set(
 
 
 def score_set(
-    loaded: LoadedModel, pairs: Sequence[Pair], hypotheses: Sequence[str], tag: str | None = None
+    opened: Opened,
+    model: Seq2Seq,
+    pairs: Sequence[Pair],
+    hypotheses: Sequence[str],
+    tag: str | None = None,
 ) -> Scores:
     """Every score that the config asks for."""
-    metrics = loaded.config.evaluation.metrics
-    found: Scores = {"ppl": perplexity_of(loaded, pairs, tag)} if "ppl" in metrics else {}
+    metrics = opened.config.evaluation.metrics
+    found: Scores = {"ppl": perplexity_of(opened, model, pairs, tag)} if "ppl" in metrics else {}
     text_metrics = [metric for metric in metrics if metric != "ppl"]
     found |= score(text_metrics, hypotheses, [[pair.target for pair in pairs]])
     return {metric: found[metric] for metric in metrics}
 
 
-def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair], tag: str | None = None) -> Score:
+def perplexity_of(
+    opened: Opened, model: Seq2Seq, pairs: Sequence[Pair], tag: str | None = None
+) -> Score:
     """Perplexity by piece, with what must agree before two of them can be compared."""
-    data = loaded.config.data
+    data = opened.config.data
     lines = Sides(
         *(
             list(map(normalizer(data.normalize, language), side))
@@ -119,17 +130,17 @@ def perplexity_of(loaded: LoadedModel, pairs: Sequence[Pair], tag: str | None = 
             )
         )
     )
-    store, _ = encode(lines, loaded.tokenizers, tag, data.max_length, training=False)
-    batches = Batches(store, loaded.config.decoding.batch_tokens)
+    store, _ = encode(lines, opened.tokenizers, tag, data.max_length, training=False)
+    batches = Batches(store, opened.config.decoding.batch_tokens)
     signature = "|".join(
         [
             "unit:piece",
             "eos:yes",
-            f"tok:sentencepiece-{loaded.tokenizers.fingerprint[:8]}",
+            f"tok:sentencepiece-{opened.tokenizers.fingerprint[:8]}",
             f"version:seq2seq-{version('seq2seq')}",
         ]
     )
-    return Score("PPL", perplexity(loaded.model, batches), signature)
+    return Score("PPL", perplexity(model, batches), signature)
 
 
 def score_files(hypothesis: Path, reference: Path) -> Scores:

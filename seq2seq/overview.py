@@ -16,9 +16,8 @@ from seq2seq.config import load
 from seq2seq.console import printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, standing
+from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, WEIGHTS
 
-RUNS = Path("runs")  # as in seq2seq.runs, which would load torch
-WEIGHTS = "model.safetensors"
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines
 ATTEMPTS = 5
 COLUMNS = ("run", "model", "size", "update", "epoch", "minutes", "tokens/s", "best")
@@ -156,15 +155,15 @@ def _read(folder: Path) -> Overview:
 
 def _read_once(folder: Path) -> Overview:
     config = load(folder / "config.yaml")
-    checkpoint = _newest_checkpoint(folder / "checkpoints")
-    records = _last_records(folder / "metrics.jsonl")
+    checkpoint = _newest_checkpoint(folder / CHECKPOINTS)
+    records = _last_records(folder / METRICS)
     updates = [record for record in records if "loss" in record]
-    best = standing(folder / "best")
+    best = standing(folder / BEST)
     weights = None
     if best.is_dir():
         weights = best / WEIGHTS
     elif checkpoint is not None:
-        weights = folder / "checkpoints" / f"step-{checkpoint:08d}" / WEIGHTS
+        weights = folder / CHECKPOINTS / f"step-{checkpoint:08d}" / WEIGHTS
     known = [record["update"] for record in records[-1:]]
     known += [] if checkpoint is None else [checkpoint]
     ended = _ended(folder / "finished.json", checkpoint)
@@ -247,7 +246,7 @@ def _is_held(path: Path) -> bool:
 
 def _last_written(folder: Path) -> tuple[int, str]:
     try:
-        time = (folder / "metrics.jsonl").stat().st_mtime_ns
+        time = (folder / METRICS).stat().st_mtime_ns
     except FileNotFoundError:
         time = folder.stat().st_mtime_ns
     return time, folder.name

@@ -1,27 +1,25 @@
-"""Where runs and their models lie, and which one a person means.
-
-runs/<name>/best/             the model folder of a run
-"""
+"""Which model a person means, and all of it but the weights, without loading torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from seq2seq.config import load
+from seq2seq.config import Config, load
 from seq2seq.console import say
+from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import standing
-from seq2seq.models.folder import CONFIG, LoadedModel, choose_device, load_model
+from seq2seq.files import check_manifest, standing
+from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, WEIGHTS
 
-RUNS = Path("runs")
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
 ALLOWED = "decoding, evaluation, data.test and device"
 
 
 class Opened(NamedTuple):
-    """A model and where it was found."""
+    """A model's folder, and what is in it beside the weights."""
 
-    loaded: LoadedModel
+    config: Config
+    tokenizers: Tokenizers
     folder: Path  # the model's
     results: Path  # the folder for what is made with it: in its run, or here
 
@@ -32,7 +30,9 @@ def open_model(
     """The model of a folder (a model's or a run's), or of the newest run, which it names.
 
     Its options are those of its run, where it has one: a test set may have been added since the
-    model was saved. `overrides` change those that do not make it another model.
+    model was saved. `overrides` change those that do not make it another model, `device` that one.
+
+    Raises a UserError that says what is wrong with the folder; the weights are not looked at.
     """
     if named is None:
         named = newest_run()
@@ -41,19 +41,22 @@ def open_model(
         if not override.startswith(CHANGEABLE):
             raise ConfigError(f"--set {override}: a trained model has only {ALLOWED} to set")
     folder = find_model(named)
-    in_run = (folder.parent / "checkpoints").is_dir()
+    in_run = (folder.parent / CHECKPOINTS).is_dir()
     results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
+    check_manifest(folder, REPLACE, unread=[WEIGHTS])
+    shared = load(folder / CONFIG).tokenizer.shared
     config = load((folder.parent if in_run else folder) / CONFIG, overrides)
-    loaded = load_model(folder, choose_device(device or config.device))
-    return Opened(loaded._replace(config=config), folder, results)
+    if device is not None:
+        config = config.model_copy(update={"device": device})
+    return Opened(config, Tokenizers.read(folder, shared=shared), folder, results)
 
 
 def find_model(named: Path) -> Path:
     """The model folder that a person means by the path of a model or of a run."""
-    best = standing(named / "best")
+    best = standing(named / BEST)
     if best.is_dir():
         return best
-    if (named / "checkpoints").is_dir():
+    if (named / CHECKPOINTS).is_dir():
         raise UserError(f"{named} has no model yet; let it train until its first validation")
     if not named.is_dir():
         raise UserError(f"{named} is no folder; name a run, such as runs/quickstart, or a model")
@@ -63,13 +66,11 @@ def find_model(named: Path) -> Path:
 def newest_run() -> Path:
     """The run that was written to last and has a model."""
     found = [
-        run
-        for run in RUNS.glob("*")
-        if standing(run / "best").is_dir() and (run / "metrics.jsonl").is_file()
+        run for run in RUNS.glob("*") if standing(run / BEST).is_dir() and (run / METRICS).is_file()
     ]
     if not found:
         raise UserError(
             f"there is no trained model in {RUNS}/; train one: "
             "seq2seq train configs/quickstart.yaml"
         )
-    return max(found, key=lambda run: ((run / "metrics.jsonl").stat().st_mtime_ns, run.name))
+    return max(found, key=lambda run: ((run / METRICS).stat().st_mtime_ns, run.name))

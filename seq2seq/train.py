@@ -21,10 +21,10 @@ from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped
 from seq2seq.files import recover_folder, write_file, write_json
+from seq2seq.layout import BEST, CHECKPOINTS, RUNS, SCORES
 from seq2seq.models import Seq2Seq, build
-from seq2seq.models.folder import SCORES, choose_device, save_model, set_weights
+from seq2seq.models.folder import choose_device, save_model, set_weights
 from seq2seq.prepare import Prepared, prepare
-from seq2seq.runs import RUNS
 from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
 from seq2seq.training.checkpoint import MEAN, UPDATES, WEIGHTS, Checkpoints, Progress, State
@@ -63,13 +63,13 @@ class Run:
 
     def __init__(self, folder: Path, config: Config, prepared: Prepared) -> None:
         self.folder = folder
-        self.best = folder / "best"
+        self.best = folder / BEST
         self.config = config
         self.tokenizers = prepared.tokenizers
         self.validation = Validation(config, prepared)
         self.learner = new_learner(config, prepared.tokenizers)
         self.model = self.learner.model
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.progress = Progress()
         self.scores: dict[str, float] = {}  # of the last validation
         with distributed.together():

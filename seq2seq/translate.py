@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from seq2seq.console import say
+from seq2seq.decoding.choice import open_engine
 from seq2seq.decoding.translator import Translator
 from seq2seq.runs import open_model
 
@@ -22,23 +23,23 @@ def translate(
     tag: str | None,
 ) -> None:
     """Standard input to standard output, with the given model or the newest run's best."""
-    loaded = open_model(model, overrides, device=device).loaded
+    opened = open_model(model, overrides, device=device)
     given = {"beam": beam, "length_penalty": length_penalty}
-    options = loaded.config.decoding.model_copy(
+    config = opened.config
+    options = config.decoding.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
     translator = Translator(
-        loaded.model,
-        loaded.tokenizers,
+        open_engine(opened.folder, config, opened.tokenizers),
+        opened.tokenizers,
         options,
-        loaded.config.data,
+        config.data,
         warn=lambda message: say(f"warning: {message}"),
     )
     if tag:
-        loaded.tokenizers.source.tag(tag)  # before anything is read
+        opened.tokenizers.source.tag(tag)  # before anything is read
     if sys.stdin.isatty():
-        data = loaded.config.data
-        say(f"type {data.source}, get {data.target}; end with Ctrl-D")
+        say(f"type {config.data.source}, get {config.data.target}; end with Ctrl-D")
         lines, buffer = prompt(), 1
     else:
         lines, buffer = read(sys.stdin.buffer), BUFFER

@@ -9,6 +9,7 @@ from seq2seq import distributed
 from seq2seq.config import Config
 from seq2seq.data.batches import Batches
 from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.decoding.translator import Translator
 from seq2seq.models import Seq2Seq
 from seq2seq.prepare import Prepared
@@ -46,7 +47,7 @@ class Validation:
         self, model: Seq2Seq, metrics: Sequence[str], log: Log
     ) -> dict[str, float]:
         greedy = self.config.decoding.model_copy(update={"beam": 1})
-        translator = Translator(model, self.tokenizers, greedy, self.config.data)
+        translator = Translator(PyTorch(model), self.tokenizers, greedy, self.config.data)
         sources = [pair.source for pair in self.text]
         number, of = distributed.rank(), distributed.size()
         own = translator.translate(sources[number::of], tag=self.config.data.valid.tag)

@@ -23,6 +23,7 @@ from seq2seq.models.folder import choose_device, load_model, save_model, weights
 from seq2seq.models.interface import hiding
 from seq2seq.models.positions import POSITIONS, Sinusoidal
 from seq2seq.models.recurrent import ATTENTIONS
+from seq2seq.runs import open_model
 
 RECORDED = Path(__file__).with_name("parameters.json")
 CPU = torch.device("cpu")
@@ -608,8 +609,13 @@ def folder(tokenizers: Tokenizers, tmp_path: Path) -> Path:
 
 def complaint(folder: Path) -> str:
     with pytest.raises(UserError) as error:
-        load_model(folder, CPU)
+        loaded_again(folder)
     return str(error.value)
+
+
+def loaded_again(folder: Path) -> Seq2Seq:
+    opened = open_model(folder)
+    return load_model(opened.folder, opened.config, opened.tokenizers, CPU)
 
 
 @every_kind
@@ -620,14 +626,15 @@ def test_a_model_that_was_saved_is_loaded_to_the_bit(kind, shared, tokenizers, t
     before, model = (build(config, len(given.source), len(given.target)).eval() for _ in range(2))
     for saved, scores in ((before, {"ppl": 3.0}), (model, {"ppl": 2.5})):  # one replaces the other
         save_model(tmp_path / "model", config, given, weights_of(saved), scores)
-    loaded = load_model(tmp_path / "model", CPU)
-    assert loaded.config == config
-    assert loaded.tokenizers.files == given.files
+    opened = open_model(tmp_path / "model")
+    loaded = loaded_again(tmp_path / "model")
+    assert opened.config == config
+    assert opened.tokenizers.files == given.files
     assert json.loads((tmp_path / "model" / "scores.json").read_text()) == {"ppl": 2.5}
-    assert not loaded.model.training
+    assert not loaded.training
     source, ids = sources(), targets(4)
-    assert torch.equal(forced(loaded.model, source, ids), forced(model, source, ids))
-    assert not torch.equal(forced(loaded.model, source, ids), forced(before, source, ids))
+    assert torch.equal(forced(loaded, source, ids), forced(model, source, ids))
+    assert not torch.equal(forced(loaded, source, ids), forced(before, source, ids))
 
 
 @pytest.mark.parametrize("damage", ["missing", "altered", "truncated", "empty"])

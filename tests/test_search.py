@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from seq2seq.config import Config, Data, Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers, train_tokenizer
-from seq2seq.decoding.search import Hypothesis, Step, search
-from seq2seq.decoding.translator import Translator
+from seq2seq.decoding.engine import Hypothesis, Request
+from seq2seq.decoding.pytorch import PyTorch, batches
+from seq2seq.decoding.search import Step, search
+from seq2seq.decoding.translator import Line, Translator
 from seq2seq.errors import UserError
 from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build
 
@@ -426,6 +428,12 @@ class Heard(NamedTuple):
     warnings: list[str]
 
 
+def best_of(translator: Translator, requests: list[Request]) -> list[list[int]]:
+    """The pieces of the best translation of each."""
+    found = translator.engine.search(requests, translator.options)
+    return [hypotheses[0].tokens for hypotheses in found]
+
+
 def data_of(**options: Any) -> Data:
     return Data(train=["a"], valid="b", max_length=MAX_LENGTH, **options)
 
@@ -434,7 +442,8 @@ def heard_of(model: nn.Module, tokenizers: Tokenizers, **options: Any) -> Heard:
     warnings: list[str] = []
     data = data_of(**options)
     return Heard(
-        Translator(model, tokenizers, Decoding(beam=3), data, warn=warnings.append), warnings
+        Translator(PyTorch(model), tokenizers, Decoding(beam=3), data, warn=warnings.append),
+        warnings,
     )
 
 
@@ -485,13 +494,13 @@ def test_the_size_of_batches_changes_nothing(real, batch_tokens):
     assert real.translate(LINES) == expected
 
 
-def test_batches_hold_each_line_once_within_their_budget(heard):
-    heard.translator.options = Decoding(beam=2, batch_tokens=24)
+def test_batches_hold_each_line_once_within_their_budget():
     sources = [[4] * length for length in (3, 1, 5, 2, 1, 30, 2, 1)]
-    batches = list(heard.translator._batches(sources, list(range(len(sources)))))
-    assert sorted(itertools.chain(*batches)) == list(range(len(sources)))
-    assert max(map(len, batches)) > 1
-    for batch in batches:
+    options = Decoding(beam=2, batch_tokens=24)
+    made = list(batches([Request(source, longest=9) for source in sources], options))
+    assert sorted(itertools.chain(*made)) == list(range(len(sources)))
+    assert max(map(len, made)) > 1
+    for batch in made:
         longest = max(len(sources[number]) for number in batch)
         assert len(batch) == 1 or len(batch) * (longest + 1) * 2 <= 24
 
@@ -527,8 +536,10 @@ def test_a_tag_is_the_first_piece_of_every_line_that_has_any(tagged):
     translator, tokenizer = tagged.translator, tagged.translator.tokenizers.source
     found = translator.translate(LINES, tag="<2fr>")
     front = tokenizer.tag("<2fr>")
+    requests = translator.requests([Line(line, "<2fr>") for line in LINES])
     sources = [ids and [front, *ids] for ids in tokenizer.encode(LINES)]
-    expected = [translator._search([one], [0])[0] if one else [] for one in sources]
+    assert [request.source for request in requests] == sources
+    expected = [best_of(translator, [one])[0] if one.source else [] for one in requests]
     assert found == tokenizer.decode(expected)
     assert found != translator.translate(LINES, tag="<2de>") != translator.translate(LINES)
     assert list(translator.stream(LINES, 3, tag="<2fr>")) == found
@@ -543,7 +554,8 @@ def test_a_tag_takes_the_place_of_a_piece(tagged):
     ]
     tokenizer = tagged.translator.tokenizers.source
     (ids,) = tokenizer.encode(["eins zwei d"])
-    (expected,) = tagged.translator._search([[tokenizer.tag("<2fr>"), *ids[:11]]], [0])
+    cut = Request([tokenizer.tag("<2fr>"), *ids[:11]], longest=12)
+    (expected,) = best_of(tagged.translator, [cut])
     assert found[:1] == tokenizer.decode([expected])
 
 
@@ -557,14 +569,15 @@ def test_lines_are_normalized_as_the_text_was_that_was_learned_from(tokenizers):
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 4.0])
 def test_translations_are_no_longer_than_the_options_say(ratio, heard):
-    heard.translator.model.step = lambda last, state, encoded: (NEVER_ENDS[last], state)
+    model = Toy(12)
+    model.step = lambda last, state, encoded: (NEVER_ENDS[last], state)
+    heard.translator.engine = PyTorch(model)
     heard.translator.options = Decoding(beam=2, max_length_ratio=ratio)
     for max_length in (12, 30):
         heard.translator.max_length = max_length
-        sources = [[4] * pieces for pieces in (1, 5, 9)]
-        found = heard.translator._search(sources, [0, 1, 2])
-        limits = [min(int(ratio * pieces) + 10, max_length) for pieces in (1, 5, 9)]
-        assert [len(tokens) for tokens in found] == limits
+        requests = heard.translator.requests([Line("e"), Line("eins"), Line("eins zwei")])
+        limits = [min(int(ratio * pieces) + 10, max_length) for pieces in (2, 5, 10)]
+        assert [len(tokens) for tokens in best_of(heard.translator, requests)] == limits
 
 
 @every_kind
@@ -573,8 +586,8 @@ def test_translating_neither_drops_out_nor_changes_the_mode(kind, training, toke
     vocab = len(tokenizers.source)
     plain, dropping = (model_of(kind, vocab, dropout=rate) for rate in (0.0, 0.5))
     expected, found = (
-        Translator(model.train(training), tokenizers, Decoding(), data_of()).translate(LINES)
-        for model in (plain, dropping)
+        Translator(PyTorch(model), tokenizers, Decoding(), data_of()).translate(LINES)
+        for model in (plain.train(training), dropping.train(training))
     )
     assert found == expected
     assert {module.training for module in dropping.modules()} == {training}
@@ -586,8 +599,8 @@ def test_the_options_are_those_of_the_search(beam, alpha, heard):
     options = Decoding(beam=beam, length_penalty=alpha, max_length_ratio=1.0)
     heard.translator.options = options
     sources = [[token, 5, 6] for token in range(4, 24)]
-    found = heard.translator._search(sources, list(range(len(sources))))
-    numbers = heard.translator.model.encode(torch.tensor([[*one, EOS] for one in sources]))
+    found = best_of(heard.translator, [Request(source, longest=12) for source in sources])
+    numbers = Toy(12).encode(torch.tensor([[*one, EOS] for one in sources]))
     for tokens, number in zip(found, numbers["number"].tolist(), strict=True):
         assert tokens == plain_search(toy_follow(12, number), 12, beam, alpha).found[0].tokens
 
@@ -602,6 +615,6 @@ def test_every_line_is_reported_done_once(batch_tokens, heard):
 
 
 def test_a_model_that_has_diverged_is_reported(real):
-    real.model.output_weight.data.fill_(math.nan)
+    real.engine.model.output_weight.data.fill_(math.nan)
     with pytest.raises(UserError, match=r"^the model's scores are not numbers: its training has"):
         real.translate(LINES)

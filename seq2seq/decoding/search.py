@@ -14,20 +14,13 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK
+from seq2seq.decoding.engine import Hypothesis
 from seq2seq.models import Encoded, State, select
 
 # what follows the last tokens (B * W,), as logits (B * W, V), and the state after them
 Step = Callable[[Tensor, State, Encoded], tuple[Tensor, State]]
 
 NEVER = (PAD, UNK, BOS)  # what no hypothesis may contain
-
-
-class Hypothesis(NamedTuple):
-    """A finished translation."""
-
-    tokens: list[int]  # without </s>
-    score: float  # log-probability over length penalty: what hypotheses are ranked by
-    log_probability: float  # of all tokens and </s>
 
 
 class Finished(NamedTuple):
@@ -86,12 +79,13 @@ def search(
     while len(open_sentences):
         logits, state = step(tokens[:, :, -1].flatten(), state, encoded)
         must_end = max_lengths == length
-        log_probabilities = allowed(logits.log_softmax(dim=1).unflatten(0, scores.shape), must_end)
+        torch.log_softmax(logits, dim=1, out=logits)
+        log_probabilities = allowed(logits.unflatten(0, scores.shape), must_end)
         length += 1
 
         # Twice the beam: each hypothesis can end once, so half of them or more go on. An end counts
         # only among the first half; further down, it would not have been in the beam.
-        totals = (scores[:, :, None] + log_probabilities).flatten(1)  # (B, W * V)
+        totals = log_probabilities.add_(scores[:, :, None]).flatten(1)  # (B, W * V)
         totals, candidates = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
         origins = candidates // logits.shape[1]  # (B, 2 K) which hypothesis each continues
         following = candidates % logits.shape[1]

@@ -1,24 +1,35 @@
-"""Lines to ids to search to lines, in order.
-
-Lines of similar length are decoded together; what is beside a line never changes its translation.
-"""
+"""Lines to pieces to an engine to lines, in order; what is beside a line never changes it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-
-import numpy as np
-import torch
+from typing import NamedTuple
 
 from seq2seq.config import Data, Decoding
-from seq2seq.data.batches import rectangle
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.store import Side
 from seq2seq.data.tokenizer import Tokenizers
-from seq2seq.decoding.search import search
-from seq2seq.errors import UserError
-from seq2seq.models import Seq2Seq
+from seq2seq.decoding.engine import Engine, Hypothesis, Request
 
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
+
+
+class Line(NamedTuple):
+    """What is to be translated, and what is wanted of its translation; the rest are options."""
+
+    text: str
+    tag: str | None = None
+    prefix: str = ""  # the translation begins so
+    present: tuple[str, ...] = ()  # words that it must contain
+    absent: tuple[str, ...] = ()  # words that it must not
+
+
+class Output(NamedTuple):
+    """A translation of a line."""
+
+    text: str
+    hypothesis: Hypothesis
+
+
+NOTHING = Output("", Hypothesis([], 0.0, 0.0))  # the translation of an empty line
 
 
 class Translator:
@@ -26,7 +37,7 @@ class Translator:
 
     def __init__(
         self,
-        model: Seq2Seq,
+        engine: Engine,
         tokenizers: Tokenizers,
         options: Decoding,
         data: Data,
@@ -34,13 +45,12 @@ class Translator:
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         """`data` tells how lines are normalized; `warn` is told of lines that had to be cut."""
-        self.model = model
+        self.engine = engine
         self.tokenizers = tokenizers
         self.options = options
         self.max_length = data.max_length
         self.normalize = normalizer(data.normalize, data.source)
         self.warn = warn
-        self.device = next(model.parameters()).device
 
     def translate(
         self,
@@ -50,29 +60,13 @@ class Translator:
         first_number: int = 1,
         done: Callable[[int], object] = lambda count: None,
     ) -> list[str]:
-        """The translation of each line; an empty one of an empty one.
+        """The best translation of each line; an empty one of an empty one.
 
         `tag` is put before each; `first_number` is the number of the first line, for warnings;
         `done` is told how many more lines are done.
         """
-        sources = self.tokenizers.source.encode([self.normalize(line) for line in lines])
-        front = [self.tokenizers.source.tag(tag)] if tag else []
-        longest = self.max_length - len(front)
-        for number, source in enumerate(sources, start=first_number):
-            if len(source) > longest:
-                self.warn(
-                    f"line {number:,} has {len(source):,} pieces; only the first "
-                    f"{longest:,} are translated (data.max_length)"
-                )
-        sources = [source and [*front, *source[:longest]] for source in sources]
-        targets: list[list[int]] = [[] for _ in sources]
-        filled = [number for number, source in enumerate(sources) if source]
-        done(len(sources) - len(filled))
-        for batch in self._batches(sources, filled):
-            for number, tokens in zip(batch, self._search(sources, batch), strict=True):
-                targets[number] = tokens
-            done(len(batch))
-        return self.tokenizers.target.decode(targets)
+        asked = [Line(line, tag) for line in lines]
+        return [best.text for best, *_ in self.outputs(asked, first_number, done)]
 
     def stream(self, lines: Iterable[str], buffer: int, *, tag: str | None = None) -> Iterator[str]:
         """The translation of each line, as soon as `buffer` lines are read and done."""
@@ -82,36 +76,39 @@ class Translator:
             yield from self.translate(some, tag=tag, first_number=number)
             number += len(some)
 
-    def _batches(self, sources: list[list[int]], numbers: list[int]) -> Iterator[list[int]]:
-        """The lines to decode together, longest first: if memory is short, that shows at once."""
-        numbers = sorted(numbers, key=lambda number: -len(sources[number]))
-        while numbers:
-            positions = (len(sources[numbers[0]]) + 1) * self.options.beam
-            size = max(1, self.options.batch_tokens // positions)
-            yield numbers[:size]
-            numbers = numbers[size:]
+    def outputs(
+        self,
+        lines: Sequence[Line],
+        first_number: int = 1,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> list[list[Output]]:
+        """The translations of each line, `options.n_best` at most, the best first."""
+        requests = self.requests(lines, first_number)
+        outputs = [[NOTHING] for _ in lines]
+        filled = [number for number, request in enumerate(requests) if request.source]
+        done(len(lines) - len(filled))
+        found = self.engine.search([requests[number] for number in filled], self.options, done)
+        texts = iter(self.tokenizers.target.decode([one.tokens for some in found for one in some]))
+        for number, hypotheses in zip(filled, found, strict=True):
+            outputs[number] = [Output(next(texts), one) for one in hypotheses]
+        return outputs
 
-    def _search(self, sources: list[list[int]], batch: list[int]) -> list[list[int]]:
-        some = [sources[number] for number in batch]
-        ids = rectangle(Side.of(some), np.arange(len(some)))
+    def requests(self, lines: Sequence[Line], first_number: int = 1) -> list[Request]:
+        """What the engine is asked for: a line without text has no source."""
+        encoded = self.tokenizers.source.encode([self.normalize(line.text) for line in lines])
         ratio = self.options.max_length_ratio
-        limits = [min(int(ratio * len(one)) + SPARE_LENGTH, self.max_length) for one in some]
-        training = self.model.training
-        self.model.eval()
-        with torch.inference_mode():
-            encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
-            found = search(
-                self.model.step,
-                self.model.start(encoded),
-                encoded,
-                beam=self.options.beam,
-                max_lengths=torch.tensor(limits, device=self.device),
-                length_penalty=self.options.length_penalty,
-            )
-        self.model.train(training)
-        if not all(found):
-            raise UserError(
-                "the model's scores are not numbers: its training has diverged; "
-                "train it with a lower training.learning_rate or a longer training.warmup"
-            )
-        return [hypotheses[0].tokens for hypotheses in found]
+        requests = []
+        for number, (line, source) in enumerate(
+            zip(lines, encoded, strict=True), start=first_number
+        ):
+            front = [self.tokenizers.source.tag(line.tag)] if line.tag else []
+            room = self.max_length - len(front)
+            if len(source) > room:
+                self.warn(
+                    f"line {number:,} has {len(source):,} pieces; only the first "
+                    f"{room:,} are translated (data.max_length)"
+                )
+            source = source and [*front, *source[:room]]
+            longest = min(int(ratio * len(source)) + SPARE_LENGTH, self.max_length)
+            requests.append(Request(source, longest, number=number))
+        return requests

@@ -1,6 +1,4 @@
-"""A model folder: all that translating needs, in files with fixed names.
-
-    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json
+"""A model folder: all that translating needs, in files with fixed names (see `layout`).
 
 Nothing in it can run code: weights are safetensors, the rest YAML, JSON and SentencePiece. Sizes
 and hashes are checked before a parser sees a byte.
@@ -8,30 +6,18 @@ and hashes are checked before a parser sees a byte.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from seq2seq.config import Config, dump, load
+from seq2seq.config import Config, dump
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import shared_out_like
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest, new_folder, strict, write_json, write_manifest
+from seq2seq.layout import CONFIG, REPLACE, SCORES, WEIGHTS
 from seq2seq.models import Seq2Seq, build
-
-CONFIG = "config.yaml"
-WEIGHTS = "model.safetensors"
-SCORES = "scores.json"
-
-
-class LoadedModel(NamedTuple):
-    """A model that is ready to translate, with what belongs to it."""
-
-    config: Config
-    tokenizers: Tokenizers
-    model: Seq2Seq
-    device: torch.device
 
 
 def save_model(
@@ -53,16 +39,16 @@ def save_model(
         write_manifest(partial)
 
 
-def load_model(folder: Path, device: torch.device) -> LoadedModel:
-    """Reads a model folder; raises a UserError that says what is wrong with it."""
-    from safetensors.torch import load as load_weights
+def load_model(
+    folder: Path, config: Config, tokenizers: Tokenizers, device: torch.device
+) -> Seq2Seq:
+    """A model that is ready to translate; raises a UserError that says what is wrong with it."""
+    from safetensors.torch import load
 
-    check_manifest(folder, "copy the folder again from where it came, or train again")
-    config = load(folder / CONFIG)
-    tokenizers = Tokenizers.read(folder, shared=config.tokenizer.shared)
+    check_manifest(folder, REPLACE)
     model = build(config, len(tokenizers.source), len(tokenizers.target))
-    set_weights(model, load_weights((folder / WEIGHTS).read_bytes()), folder / WEIGHTS)
-    return LoadedModel(config, tokenizers, model.to(device).eval(), device)
+    set_weights(model, load((folder / WEIGHTS).read_bytes()), folder / WEIGHTS)
+    return model.to(device).eval()
 
 
 def weights_of(model: Seq2Seq) -> dict[str, Tensor]:

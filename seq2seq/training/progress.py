@@ -20,6 +20,7 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.errors import UserError
 from seq2seq.files import strict, write_file
+from seq2seq.layout import METRICS
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
 from seq2seq.training.loss import bounded_exp
@@ -36,7 +37,7 @@ class Log:
         if distributed.leads():
             if config.tensorboard:
                 self._curves = curves(folder, progress.update)
-            path = folder / "metrics.jsonl"
+            path = folder / METRICS
             keep_lines(path, up_to=progress.update)
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
             if sys.stderr.isatty():

@@ -1,0 +1,46 @@
+"""What turns pieces into pieces: our own search (`pytorch`), or CTranslate2. No torch in here.
+
+An engine is asked by `Request`, one a line, and answers with `Hypothesis`, the best first.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from seq2seq.config import Decoding
+
+Phrase = tuple[int, ...]  # pieces that stand side by side
+
+
+class Request(NamedTuple):
+    """A line to translate, as pieces without </s>, and what is wanted of its translation."""
+
+    source: list[int]  # with its tag in front
+    longest: int  # pieces that the translation may have
+    shortest: int = 0
+    number: int = 1  # of the line; its random numbers depend on it, not on its company
+    prefix: Phrase = ()  # what the translation begins with
+    present: tuple[Phrase, ...] = ()  # what it must contain
+    absent: tuple[Phrase, ...] = ()  # what it must not
+
+
+class Hypothesis(NamedTuple):
+    """A finished translation."""
+
+    tokens: list[int]  # without </s>
+    score: float  # what hypotheses are ranked by
+    log_probability: float  # by the model, of all tokens and </s>
+
+
+class Engine(Protocol):
+    """Searches for translations."""
+
+    def search(
+        self,
+        requests: Sequence[Request],
+        options: Decoding,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> list[list[Hypothesis]]:
+        """Hypotheses of each request, best first: one or more, `options.n_best` at most.
+
+        `done` is told how many more requests are done. No request has an empty source.
+        """

@@ -1,0 +1,71 @@
+"""Our own engine: any model, any request, wherever PyTorch computes."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from seq2seq.config import Decoding
+from seq2seq.data.batches import rectangle
+from seq2seq.data.store import Side
+from seq2seq.decoding.engine import Hypothesis, Request
+from seq2seq.decoding.search import search
+from seq2seq.errors import UserError
+from seq2seq.models import Seq2Seq
+
+
+class PyTorch:
+    """Searches with a model. Requests of similar length are decoded together."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+
+    def search(
+        self,
+        requests: Sequence[Request],
+        options: Decoding,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> list[list[Hypothesis]]:
+        """See `Engine`; raises a UserError if the model's scores are not numbers."""
+        found: list[list[Hypothesis]] = [[] for _ in requests]
+        training = self.model.training
+        self.model.eval()
+        for batch in batches(requests, options):
+            some = self._search([requests[number] for number in batch], options)
+            for number, hypotheses in zip(batch, some, strict=True):
+                found[number] = hypotheses[: options.n_best]
+            done(len(batch))
+        self.model.train(training)
+        if not all(found):
+            raise UserError(
+                "the model's scores are not numbers: its training has diverged; "
+                "train it with a lower training.learning_rate or a longer training.warmup"
+            )
+        return found
+
+    def _search(self, some: Sequence[Request], options: Decoding) -> list[list[Hypothesis]]:
+        ids = rectangle(Side.of([one.source for one in some]), np.arange(len(some)))
+        with torch.inference_mode():
+            encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
+            return search(
+                self.model.step,
+                self.model.start(encoded),
+                encoded,
+                beam=options.beam,
+                max_lengths=torch.tensor([one.longest for one in some], device=self.device),
+                length_penalty=options.length_penalty,
+            )
+
+
+def batches(requests: Sequence[Request], options: Decoding) -> Iterator[list[int]]:
+    """The numbers of the requests to decode together, the longest first.
+
+    So if memory is short, that shows at once.
+    """
+    numbers = sorted(range(len(requests)), key=lambda number: -len(requests[number].source))
+    while numbers:
+        positions = (len(requests[numbers[0]].source) + 1) * options.beam
+        size = max(1, options.batch_tokens // positions)
+        yield numbers[:size]
+        numbers = numbers[size:]

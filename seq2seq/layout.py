@@ -1,0 +1,22 @@
+"""What the files and folders of runs and models are called.
+
+runs/<name>/
+    config.yaml               the options, defaults written out
+    metrics.jsonl             one JSON object a line: training and validation
+    checkpoints/step-<update>/
+    best/                     a model folder
+<model folder>/
+    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json
+"""
+
+from pathlib import Path
+
+RUNS = Path("runs")
+CONFIG = "config.yaml"
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+WEIGHTS = "model.safetensors"
+SCORES = "scores.json"
+
+REPLACE = "copy the folder again from where it came, or train again"  # a damaged model
