@@ -86,7 +86,7 @@ VALUES: dict[str, str | list[str]] = {
     "training: {dropout: 0.1}": "line 2: training.dropout: is not an option; "
     "did you mean model.dropout?",
     "training:\n  seed: 1\n  learning_rat: 1": [
-        "line 3: training.seed: is not an option; did you mean seed?",
+        "line 3: training.seed: is not an option; did you mean seed or decoding.seed?",
         "line 4: training.learning_rat: is not an option; did you mean training.learning_rate?",
     ],
     "training: {batch_token: 1}": "line 2: training.batch_token: is not an option; "
@@ -419,7 +419,13 @@ OPTIONS = """
     data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
     data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls
     data.valid.weight
-    decoding.batch_tokens decoding.beam decoding.length_penalty decoding.max_length_ratio
+    decoding.batch_tokens decoding.beam decoding.candidates decoding.coverage_penalty
+    decoding.diversity_groups decoding.diversity_penalty decoding.engine
+    decoding.length_normalization decoding.length_penalty decoding.max_length
+    decoding.max_length_ratio decoding.min_length decoding.min_length_ratio decoding.min_p
+    decoding.n_best decoding.no_repeat_ngram decoding.precision decoding.repetition_penalty
+    decoding.risk decoding.sampling decoding.seed decoding.temperature decoding.top_k
+    decoding.top_p
     evaluation.metrics
     model.activation_dropout model.attention model.attention_dropout model.bidirectional
     model.cell model.decoder_layers model.dim model.dropout model.embedding_dim
