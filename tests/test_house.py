@@ -30,7 +30,7 @@ FLOORS = [
     {"data"},
     {"models"},
     {"runs", "training", "decoding", "scoring"},
-    {"prepare", "translate", "evaluate", "average", "overview"},
+    {"prepare", "translate", "evaluate", "average", "overview", "score"},
     {"preview", "validation", "claims"},
     {"train"},
     {"rehearsal"},

@@ -65,7 +65,7 @@ class MultiHeadAttention(nn.Module):
         queries = self._split(self.query(x).view(sentences, -1, x.shape[-1]))  # (B, H, T, D)
         seen = None if mask is None else mask[:, None, None, :]
         dropout = self.weights_dropout.p if self.training else 0.0
-        if self.keep_weights or fused_is_slow(x):
+        if self.keep_weights or fused_is_slow(queries):
             found, weights = self._attend_openly(queries, memory, seen, causal)
             if self.keep_weights:
                 # one row for each row of x again: (B, H, K * T, S) to (B * K, H, T, S)
@@ -93,10 +93,16 @@ class MultiHeadAttention(nn.Module):
         return x.view(batch, length, self.heads, dim // self.heads).transpose(1, 2)
 
 
-def fused_is_slow(x: Tensor) -> bool:
-    """Whether attention in single steps trains faster than PyTorch's fused one.
+FEW = 16  # queries of a sentence
 
-    On a processor the fused one's gradients take six times as long in bfloat16, and have no
-    dropout: see benchmarks/README.md.
+
+def fused_is_slow(queries: Tensor) -> bool:
+    """Whether attention in single steps is faster than PyTorch's fused one.
+
+    On a processor it is in bfloat16, six times for gradients, and for the few queries of a step of
+    search: see benchmarks/README.md.
     """
-    return torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype != torch.float32
+    if queries.device.type != "cpu":
+        return False
+    few = queries.shape[2] < FEW and not torch.is_grad_enabled()
+    return few or queries.dtype != torch.float32
