@@ -215,6 +215,33 @@ def translate(
     )
 
 
+@app.command()
+def score(
+    model: Model = None,
+    overrides: Overrides = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Sources, with --target. Default: TSV on standard input.")
+    ] = None,
+    target: Annotated[Path | None, typer.Option(help="Their translations, line by line.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a pair.")] = False,
+    device: Device = None,
+    tag: Tag = None,
+) -> None:
+    """Print the log-probability and the perplexity of given translations, a line each."""
+    from seq2seq.score import score
+
+    die_with_reader()
+    score(
+        model,
+        overrides or [],
+        source=source,
+        target=target,
+        as_json=as_json,
+        device=device,
+        tag=tag,
+    )
+
+
 def main() -> None:
     """Runs the command line; an error that a user can mend is a message without a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
