@@ -1,9 +1,11 @@
 """Our own engine: any model, any request, wherever PyTorch computes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from seq2seq.config import Decoding
 from seq2seq.data.batches import rectangle
@@ -11,13 +13,17 @@ from seq2seq.data.store import Side
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.search import search
 from seq2seq.errors import UserError
-from seq2seq.models import Seq2Seq
+from seq2seq.models import Encoded, Seq2Seq, State
 
 
 class PyTorch:
     """Searches with a model. Requests of similar length are decoded together."""
 
-    def __init__(self, model: Seq2Seq) -> None:
+    def __init__(self, model: Seq2Seq, precision: str = "fp32") -> None:
+        """`precision` is fp32 or bf16: in that, a copy of the model searches."""
+        if precision == "bf16":
+            model = deepcopy(model).to(torch.bfloat16)
+            model.precision = torch.bfloat16
         self.model = model
         self.device = next(model.parameters()).device
 
@@ -49,13 +55,18 @@ class PyTorch:
         with torch.inference_mode():
             encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
             return search(
-                self.model.step,
+                self._step,
                 self.model.start(encoded),
                 encoded,
                 beam=options.beam,
                 max_lengths=torch.tensor([one.longest for one in some], device=self.device),
                 length_penalty=options.length_penalty,
             )
+
+    def _step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+        """Scores are added up over many tokens: float32, whatever the model computes in."""
+        logits, state = self.model.step(last_tokens, state, encoded)
+        return logits.float(), state
 
 
 def batches(requests: Sequence[Request], options: Decoding) -> Iterator[list[int]]:
