@@ -113,7 +113,8 @@ def score_set(
     metrics = opened.config.evaluation.metrics
     found: Scores = {"ppl": perplexity_of(opened, model, pairs, tag)} if "ppl" in metrics else {}
     text_metrics = [metric for metric in metrics if metric != "ppl"]
-    found |= score(text_metrics, hypotheses, [[pair.target for pair in pairs]])
+    references = [[pair.target for pair in pairs]]
+    found |= score(text_metrics, hypotheses, references, opened.config.data.target)
     return {metric: found[metric] for metric in metrics}
 
 

@@ -56,5 +56,6 @@ class Validation:
             hypotheses[other::of] = lines
         for number in range(min(self.config.training.samples, len(hypotheses))):
             log.sample(*self.text[number], hypotheses[number])
-        found = score(metrics, hypotheses, [[pair.target for pair in self.text]])
+        references = [[pair.target for pair in self.text]]
+        found = score(metrics, hypotheses, references, self.config.data.target)
         return {name: one.score for name, one in found.items()}

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import get_args
 
 import pytest
+import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
@@ -17,7 +18,7 @@ from rouge_score.tokenize import tokenize
 
 from seq2seq.config.options import LOWER_IS_BETTER, Metric
 from seq2seq.errors import UserError
-from seq2seq.scoring.metrics import METRICS, score, words
+from seq2seq.scoring.metrics import MECAB, METRICS, bleu, score, words
 
 HYPOTHESES = [
     "A man in a blue shirt stands on a ladder.",
@@ -51,15 +52,15 @@ def test_metrics_and_perplexity_are_what_a_config_can_name():
 @pytest.mark.parametrize("name", METRICS)
 def test_perfect_hypotheses_have_the_best_score(name):
     best = 0 if name in LOWER_IS_BETTER else 100
-    assert METRICS[name](REFERENCES, [REFERENCES]).score == pytest.approx(best)
+    assert METRICS[name](REFERENCES, [REFERENCES], "en").score == pytest.approx(best)
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_order_of_sentences_changes_nothing(name):
     lines = list(zip(HYPOTHESES, REFERENCES, OTHER_REFERENCES, strict=True))
     hypotheses, *references = zip(*lines[::-1], strict=True)
-    assert METRICS[name](hypotheses, references) == METRICS[name](
-        HYPOTHESES, [REFERENCES, OTHER_REFERENCES]
+    assert METRICS[name](hypotheses, references, "en") == METRICS[name](
+        HYPOTHESES, [REFERENCES, OTHER_REFERENCES], "en"
     )
 
 
@@ -68,9 +69,9 @@ def test_the_best_of_several_references_counts(name):
     unlike = "Nothing here resembles it"
     first = [unlike, HYPOTHESES[1], unlike, HYPOTHESES[3]]
     second = [HYPOTHESES[0], unlike, HYPOTHESES[2], unlike]
-    best = METRICS[name](HYPOTHESES, [HYPOTHESES]).score
-    assert METRICS[name](HYPOTHESES, [first, second]).score == pytest.approx(best)
-    assert METRICS[name](HYPOTHESES, [first]).score != pytest.approx(best)
+    best = METRICS[name](HYPOTHESES, [HYPOTHESES], "en").score
+    assert METRICS[name](HYPOTHESES, [first, second], "en").score == pytest.approx(best)
+    assert METRICS[name](HYPOTHESES, [first], "en").score != pytest.approx(best)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_the_best_of_several_references_counts(name):
     ],
 )
 def test_signatures_say_how_a_score_was_made(name, title, signature):
-    result = METRICS[name](HYPOTHESES, [REFERENCES, OTHER_REFERENCES])
+    result = METRICS[name](HYPOTHESES, [REFERENCES, OTHER_REFERENCES], "en")
     assert result.name == title
     assert result.signature == signature.format(
         sacrebleu=version("sacrebleu"), rouge=version("rouge-score")
@@ -102,7 +103,36 @@ def test_scoring_by_several_metrics_is_scoring_by_each():
     scores = score(list(METRICS), HYPOTHESES, [REFERENCES])
     assert list(scores) == list(METRICS)
     for name, result in scores.items():
-        assert result == METRICS[name](HYPOTHESES, [REFERENCES])
+        assert result == METRICS[name](HYPOTHESES, [REFERENCES], "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [
+        ("", "13a"),
+        ("de", "13a"),
+        ("German", "13a"),
+        ("zh", "zh"),
+        ("zh_TW", "zh"),
+        ("ZH-cn", "zh"),
+        ("th", "char"),
+        ("ja", "ja-mecab"),
+        ("ko", "ko-mecab"),
+    ],
+)
+def test_bleu_cuts_words_as_the_language_writes_them(language, tokenizer, monkeypatch):
+    hypotheses, references = ["我喜欢你的 dog, Mr."], ["我喜欢他的 dog, Mr."]
+    if module := MECAB.get(tokenizer):
+        # these bring dictionaries of many megabytes: without them, characters
+        assert bleu(hypotheses, [references], language).signature.split("|")[3] == "tok:char"
+        monkeypatch.setattr("seq2seq.scoring.metrics.find_spec", {module: object()}.get)
+        with pytest.raises(RuntimeError, match="dependencies"):
+            bleu(hypotheses, [references], language)
+        return
+    found = score(["bleu"], hypotheses, [references], language)["bleu"]
+    expected = sacrebleu.BLEU(tokenize=tokenizer)
+    assert found.score == expected.corpus_score(hypotheses, [references]).score
+    assert found.signature == expected.get_signature().format()
 
 
 def test_text_that_looks_tokenized_is_scored_without_a_word(caplog, capfd):
@@ -181,7 +211,7 @@ def test_ter_is_edits_by_words_of_the_references():
 
 def test_bleu_and_chrf_mind_case_and_ter_does_not():
     loud = [text.upper() for text in REFERENCES]
-    assert METRICS["bleu"](loud, [REFERENCES]).score < 50
+    assert METRICS["bleu"](loud, [REFERENCES], "en").score < 50
     assert METRICS["chrf"](loud, [REFERENCES]).score < 50
     assert METRICS["ter"](loud, [REFERENCES]).score == 0
 
@@ -194,7 +224,7 @@ def test_rouge_on_ascii_is_the_library_with_its_own_tokenizer(name):
     scorer = RougeScorer([name])
     pairs = zip(REFERENCES, HYPOTHESES, strict=True)
     expected = 100 * fmean(scorer.score(*pair)[name].fmeasure for pair in pairs)
-    assert METRICS[name](HYPOTHESES, [REFERENCES]).score == pytest.approx(expected)
+    assert METRICS[name](HYPOTHESES, [REFERENCES], "en").score == pytest.approx(expected)
     assert 0 < expected < 100
 
 

@@ -8,9 +8,11 @@ tokenizer keeps only a-z and 0-9, which erases most scripts.
 The libraries are imported where they are used: rouge-score brings NLTK, a quarter of a second.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -27,6 +29,12 @@ WORD = (
     rf"|[[\pL\pN]--[{UNSPACED}]][[\pL\pM\pN]--[{UNSPACED}]]*"
 )
 
+# How sacreBLEU cuts what has no spaces between words; all else is cut as WMT's mteval-v13a does.
+TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
+    ("th", "lo", "km", "my", "bo"), "char"
+)
+MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each needs
+
 
 class Score(NamedTuple):
     """How good a set of hypotheses is, by one metric."""
@@ -40,9 +48,12 @@ class Score(NamedTuple):
 
 
 def score(
-    names: Sequence[str], hypotheses: Sequence[str], references: Sequence[Sequence[str]]
+    names: Sequence[str],
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    language: str = "",
 ) -> dict[str, Score]:
-    """The scores of `hypotheses` by each of the named `METRICS`.
+    """The scores of `hypotheses` in a language (a code, such as ja) by each of the named `METRICS`.
 
     `references` holds one or more sets of references, each as long as `hypotheses`. A `UserError`
     says where a set is not, or that there is nothing to score.
@@ -55,7 +66,7 @@ def score(
             )
     if not hypotheses:
         raise UserError("there is nothing to score: hypotheses and references have 0 lines")
-    return {name: METRICS[name](hypotheses, references) for name in names}
+    return {name: METRICS[name](hypotheses, references, language) for name in names}
 
 
 def words(text: str) -> list[str]:
@@ -69,8 +80,24 @@ def words(text: str) -> list[str]:
     return regex.findall(WORD, text.lower())
 
 
+def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str) -> Score:
+    """BLEU (Papineni et al. 2002) on words as the language writes them; the signature says which.
+
+    Japanese and Korean are cut by MeCab, and by characters where it is not installed.
+    """
+    tokenizer = TOKENIZERS.get(re.split("[-_]", language.lower())[0], "13a")
+    if tokenizer in MECAB and not find_spec(MECAB[tokenizer]):
+        tokenizer = "char"
+    # force: sacreBLEU would otherwise log a warning where text looks tokenized.
+    return by_sacrebleu("BLEU", hypotheses, references, tokenize=tokenizer, force=True)
+
+
 def by_sacrebleu(
-    kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], **options: Any
+    kind: str,
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    language: str = "",
+    **options: Any,
 ) -> Score:
     """The score of the whole corpus by sacreBLEU's metric of that name."""
     from sacrebleu.metrics import METRICS as KINDS
@@ -80,7 +107,9 @@ def by_sacrebleu(
     return Score(result.name, result.score, metric.get_signature().format())
 
 
-def by_rouge(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+def by_rouge(
+    kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
     """The mean ROUGE F1 of the sentences, each against the reference that suits it best.
 
     What has no n-grams scores 0: one word, even the right one, has no ROUGE-2.
@@ -97,9 +126,8 @@ def by_rouge(kind: str, hypotheses: Sequence[str], references: Sequence[Sequence
     return Score(kind.replace("rouge", "ROUGE-"), 100 * fmean(best), signature)
 
 
-METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]]], Score]] = {
-    # force: sacreBLEU would otherwise log a warning where text looks tokenized.
-    "bleu": partial(by_sacrebleu, "BLEU", tokenize="13a", force=True),
+METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]], str], Score]] = {
+    "bleu": bleu,
     "chrf": partial(by_sacrebleu, "CHRF"),
     "ter": partial(by_sacrebleu, "TER"),
     "rouge1": partial(by_rouge, "rouge1"),
