@@ -6,13 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seq2seq.config import Corpus, Data, Evaluation, File
 from seq2seq.console import bar, say
-from seq2seq.data.batches import Batches
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.normalization import normalizer
 from seq2seq.decoding.choice import open_engine
 from seq2seq.decoding.engine import Engine
+from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import write_file, write_json
@@ -24,7 +26,7 @@ from seq2seq.text.corpus import read_lines, read_pairs
 from seq2seq.text.formats import format_of
 from seq2seq.text.rows import Pair
 from seq2seq.text.sources import check, find, locate
-from seq2seq.training.loss import perplexity
+from seq2seq.training.loss import bounded_exp
 
 Scores = dict[str, Score]
 
@@ -132,7 +134,8 @@ def perplexity_of(
         )
     )
     store, _ = encode(lines, opened.tokenizers, tag, data.max_length, training=False)
-    batches = Batches(store, opened.config.decoding.batch_tokens)
+    judged = judge(model, store, opened.config.decoding.batch_tokens)
+    statistics = np.array([(-one.log_probability, len(one.log_probabilities)) for one in judged])
     signature = "|".join(
         [
             "unit:piece",
@@ -141,7 +144,7 @@ def perplexity_of(
             f"version:seq2seq-{version('seq2seq')}",
         ]
     )
-    return Score("PPL", perplexity(model, batches), signature)
+    return Score("PPL", signature, statistics, lambda sums: bounded_exp(sums[0] / sums[1]))
 
 
 def score_files(hypothesis: Path, reference: Path) -> Scores:

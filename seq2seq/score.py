@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 from seq2seq.config import File
 from seq2seq.console import say
 from seq2seq.data.normalization import normalizer
+from seq2seq.data.store import Side, Store
 from seq2seq.decoding.forced import Judged, judge
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.models.folder import choose_device, load_model
@@ -57,12 +58,8 @@ def score(
     first = 1
     while some := list(islice(pairs, BUFFER)):
         pieces = list(cut(opened, some, tag, first))
-        judged = judge(
-            loaded,
-            [known.source for known in pieces],
-            [known.target for known in pieces],
-            opened.config.decoding.batch_tokens,
-        )
+        store = Store(*map(Side.of, zip(*pieces, strict=True)))
+        judged = judge(loaded, store, opened.config.decoding.batch_tokens)
         for pair, known, one in zip(some, pieces, judged, strict=True):
             print(as_object(opened, pair, known, one) if as_json else as_line(one))
         sys.stdout.flush()

@@ -5,6 +5,7 @@ import torch
 from tiny import build_tiny, config_of
 
 from seq2seq.config import Decoding
+from seq2seq.data.store import Side, Store
 from seq2seq.decoding.engine import Request
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.pytorch import PyTorch
@@ -33,7 +34,8 @@ def test_bfloat16_changes_log_probabilities_a_little(kind):
     differences = []
     for request, hypotheses in zip(REQUESTS, found, strict=True):
         for one in hypotheses:
-            (true,) = judge(model, [request.source], [one.tokens], 4096)
+            pair = Store(Side.of([request.source]), Side.of([one.tokens]))
+            (true,) = judge(model, pair, 4096)
             differences.append(abs(one.log_probability - true.log_probability))
             # sums of bfloat16 numbers would be multiples of 2**-7 or more
             assert one.log_probability * 2**7 != round(one.log_probability * 2**7)

@@ -8,6 +8,7 @@ import torch
 from tiny import VOCAB, build_tiny, config_of
 
 from seq2seq.config import Config, Decoding
+from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS
 from seq2seq.decoding import forced
 from seq2seq.decoding.alignment import align, hard, soft, words
@@ -20,6 +21,10 @@ every_kind = pytest.mark.parametrize("kind", MODELS)
 RANDOM = np.random.default_rng(1)
 SOURCES = [RANDOM.integers(4, VOCAB, size).tolist() for size in (3, 1, 9, 4, 0, 11)]
 TARGETS = [RANDOM.integers(4, VOCAB, size).tolist() for size in (5, 2, 7, 0, 3, 10)]
+
+
+def store(sources: list[list[int]], targets: list[list[int]]) -> Store:
+    return Store(Side.of(sources), Side.of(targets))
 
 
 def model_of(kind: str) -> Seq2Seq:
@@ -53,7 +58,7 @@ def stepped(model: Seq2Seq, source: list[int], target: list[int]) -> tuple[list[
 def test_forced_decoding_gives_what_steps_give(kind, batch_tokens, logits, monkeypatch):
     monkeypatch.setattr(forced, "LOGITS", logits)
     model = model_of(kind)
-    found = judge(model, SOURCES, TARGETS, batch_tokens, attention=True)
+    found = judge(model, store(SOURCES, TARGETS), batch_tokens, attention=True)
     assert len(found) == len(SOURCES)
     for source, target, one in zip(SOURCES, TARGETS, found, strict=True):
         expected, seen = stepped(model, source, target)
@@ -66,18 +71,18 @@ def test_forced_decoding_gives_what_steps_give(kind, batch_tokens, logits, monke
 @every_kind
 def test_attention_is_kept_only_when_asked_for_and_the_mode_stays(kind):
     model = model_of(kind).train()
-    (plain,) = judge(model, SOURCES[:1], TARGETS[:1], 4096)
+    (plain,) = judge(model, store(SOURCES[:1], TARGETS[:1]), 4096)
     assert plain.attention is None
     assert model.training
-    judge(model, SOURCES[:1], TARGETS[:1], 4096, attention=True)
+    judge(model, store(SOURCES[:1], TARGETS[:1]), 4096, attention=True)
     model.forward(torch.tensor([[5, EOS]]), torch.tensor([[BOS]]))
     assert model.attention is None
-    assert judge(model, [], [], 4096) == []
+    assert judge(model, store([], []), 4096) == []
 
 
 def test_a_model_without_attention_has_none_to_show():
     model = build_tiny(config_of("lstm", model={"attention": "none"}))
-    (found,) = judge(model, SOURCES[:1], TARGETS[:1], 4096, attention=True)
+    (found,) = judge(model, store(SOURCES[:1], TARGETS[:1]), 4096, attention=True)
     assert found.attention is None
 
 
@@ -89,7 +94,8 @@ def test_search_reports_what_forced_decoding_gives(kind, beam):
     requests = [Request(source, longest=8) for source in sources]
     found = PyTorch(model).search(requests, Decoding(beam=beam, n_best=beam))
     for source, hypotheses in zip(sources, found, strict=True):
-        judged = judge(model, [source] * len(hypotheses), [one.tokens for one in hypotheses], 99)
+        pairs = store([source] * len(hypotheses), [one.tokens for one in hypotheses])
+        judged = judge(model, pairs, 99)
         for one, known in zip(hypotheses, judged, strict=True):
             assert one.log_probability == pytest.approx(known.log_probability, abs=1e-3)
 

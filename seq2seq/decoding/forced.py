@@ -5,7 +5,6 @@ The same numbers as when search had written them, token by token, but in one pas
 Shapes: B pairs, T target positions, S source positions, D width, V vocabulary.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.batches import Batches
-from seq2seq.data.store import Side, Store
+from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models import Seq2Seq
 
@@ -34,38 +33,32 @@ class Judged(NamedTuple):
 
 @torch.inference_mode()
 def judge(
-    model: Seq2Seq,
-    sources: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
-    batch_tokens: int,
-    *,
-    attention: bool = False,
+    model: Seq2Seq, pairs: Store, batch_tokens: int, *, attention: bool = False
 ) -> list[Judged]:
-    """What the model makes of pairs of pieces without </s>, in order.
+    """What the model makes of some pairs, in order.
 
     `attention` asks for the weights of cross-attention too, their mean over layers and heads; they
     are None if the model has none.
     """
-    if not sources:
+    if not len(pairs):
         return []
     device = next(model.parameters()).device
-    store = Store(*(Side.of([list(ids) for ids in side]) for side in (sources, targets)))
-    batches = Batches(store, batch_tokens)
-    judged: list[Judged | None] = [None] * len(sources)
+    batches = Batches(pairs, batch_tokens)
+    judged: list[Judged | None] = [None] * len(pairs)
     training = model.training
     model.eval()
     model.keep_attention(attention)
-    for pairs in batches.in_order():
-        batch = batches.collate(pairs).to(device)
+    for numbers in batches.in_order():
+        batch = batches.collate(numbers).to(device)
         hidden = model(batch.source, batch.target_in)
         weights = None
         if attention and model.attention is not None:
             weights = model.attention.mean(dim=(1, 2)).float().cpu().numpy()  # (B, T, S)
         found = _of_tokens(model, hidden, batch.target_out).cpu().numpy()
-        for row, pair in enumerate(pairs):
-            read, written = len(sources[pair]) + 1, len(targets[pair]) + 1
+        for row, number in enumerate(numbers):
+            read, written = (int(side.lengths[number]) + 1 for side in pairs)
             seen = None if weights is None else weights[row, :written, :read]
-            judged[pair] = Judged(found[row, :written], seen)
+            judged[number] = Judged(found[row, :written], seen)
     model.keep_attention(False)
     model.train(training)
     return [one for one in judged if one is not None]

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from seq2seq.errors import UserError
 
@@ -37,14 +38,21 @@ MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each ne
 
 
 class Score(NamedTuple):
-    """How good a set of hypotheses is, by one metric."""
+    """How good a set of hypotheses is by one metric: what is added up, and what that makes."""
 
     name: str
     """The metric as a table shows it, such as BLEU or ROUGE-L."""
-    score: float
-    """From 0 to 100; TER has no upper end."""
     signature: str
     """What has to agree before two scores can be compared, in sacreBLEU's style."""
+    statistics: np.ndarray
+    """What of each sentence is added up: (sentences, statistics)."""
+    aggregate: Callable[[np.ndarray], float]
+    """From such sums (statistics,), of any selection of sentences, to their score."""
+
+    @property
+    def score(self) -> float:
+        """That of all sentences: from 0 to 100; TER and perplexity have no upper end."""
+        return self.aggregate(self.statistics.sum(axis=0))
 
 
 def score(
@@ -103,8 +111,14 @@ def by_sacrebleu(
     from sacrebleu.metrics import METRICS as KINDS
 
     metric = KINDS[kind](**options)
-    result = metric.corpus_score(hypotheses, references)
-    return Score(result.name, result.score, metric.get_signature().format())
+    # not a public name, but what its own tests of significance are made with
+    statistics = np.array(metric._extract_corpus_statistics(hypotheses, references))
+
+    def aggregate(sums: np.ndarray) -> float:
+        return metric._compute_score_from_stats(sums.tolist()).score
+
+    name = metric._compute_score_from_stats(statistics.sum(axis=0).tolist()).name
+    return Score(name, metric.get_signature().format(), statistics, aggregate)
 
 
 def by_rouge(
@@ -123,7 +137,13 @@ def by_rouge(
         f"nrefs:{len(references)}|refs:best-f1|case:lc|tok:unicode|stem:no|avg:sentence-f1"
         f"|version:rouge-score-{version('rouge-score')}"
     )
-    return Score(kind.replace("rouge", "ROUGE-"), 100 * fmean(best), signature)
+    return mean_of(kind.replace("rouge", "ROUGE-"), signature, [100 * one for one in best])
+
+
+def mean_of(name: str, signature: str, scores: Sequence[float]) -> Score:
+    """A score that is the mean of the scores of sentences."""
+    statistics = np.stack([np.array(scores, dtype=float), np.ones(len(scores))], axis=1)
+    return Score(name, signature, statistics, lambda sums: float(sums[0] / sums[1]))
 
 
 METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]], str], Score]] = {
