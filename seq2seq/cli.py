@@ -7,14 +7,15 @@ Exit codes: 0 done; 1 failed, with a message that says why and what to do; 2 wro
 import errno
 import signal
 import sys
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from seq2seq import distributed
+from seq2seq import distributed, flags
 from seq2seq.errors import ConfigError, SharedError, Stopped, UserError
 
 app = typer.Typer(
@@ -150,6 +151,25 @@ def average(
 
 
 @app.command()
+def export(
+    to: Annotated[str, typer.Option(help="For what: ctranslate2 or safetensors.")],
+    output: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL or RUN]",
+            envvar="SEQ2SEQ_MODEL",
+            help="A model or run folder. Default: the newest run's best model.",
+        ),
+    ] = None,
+) -> None:
+    """Write a model for other programs: CTranslate2, or a model folder of its own."""
+    from seq2seq.export import export
+
+    export(model, to, output)
+
+
+@app.command()
 def evaluate(
     context: typer.Context,
     run: Annotated[
@@ -161,9 +181,18 @@ def evaluate(
         ),
     ] = None,
     source: Annotated[Path | None, typer.Option(help="A file to translate and score.")] = None,
-    reference: Annotated[Path | None, typer.Option(help="What it should become.")] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(help="What it should become; several times: any of these.")
+    ] = None,
     hypothesis: Annotated[
         Path | None, typer.Option(help="Score this file against --reference, without a model.")
+    ] = None,
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="OTHER",
+            help="Another model (or file, with --hypothesis): does it differ by more than chance?",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
@@ -184,8 +213,9 @@ def evaluate(
         run,
         overrides or [],
         source=source,
-        reference=reference,
+        references=reference or [],
         hypothesis=hypothesis,
+        compare=compare or [],
         output=output,
         as_json=as_json,
         device=device,
@@ -194,25 +224,11 @@ def evaluate(
 
 
 @app.command()
-def translate(
-    model: Model = None,
-    overrides: Overrides = None,
-    beam: Annotated[
-        int | None, typer.Option(min=1, help="Hypotheses to keep; 1 is greedy search.")
-    ] = None,
-    length_penalty: Annotated[
-        float | None, typer.Option(min=0.0, help="0 favours short translations, 1 longer ones.")
-    ] = None,
-    device: Device = None,
-    tag: Tag = None,
-) -> None:
-    """Translate standard input to standard output, one line for each line."""
-    from seq2seq.translate import translate
-
+@wraps(flags.translate)
+def translate(**given: Any) -> None:
+    # its flags and its help are those of the function it wraps
     die_with_reader()
-    translate(
-        model, overrides or [], beam=beam, length_penalty=length_penalty, device=device, tag=tag
-    )
+    flags.translate(**given)
 
 
 @app.command()

@@ -1,64 +1,208 @@
-"""`seq2seq translate`: one line out for each line in, in order."""
+"""`seq2seq translate`: one line out for each line in, in order, whatever the bytes."""
 
+import os
+import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from seq2seq.console import say
-from seq2seq.decoding.choice import open_engine
-from seq2seq.decoding.translator import Translator
-from seq2seq.runs import open_model
+from tqdm import tqdm
 
-BUFFER = 1024  # lines that are read, sorted by length and translated together
+from seq2seq import distributed
+from seq2seq.config.changing import changed
+from seq2seq.console import bar, printable, say
+from seq2seq.decoding.forms import Form, Json, Text, Tsv
+from seq2seq.errors import ConfigError, Stopped, UserError
+from seq2seq.filtering import Answer, Filter, alone, shared_out
+from seq2seq.runs import Opened, open_model
+from seq2seq.text.streams import (
+    Files,
+    buffers,
+    check_place,
+    complete_lines,
+    count_lines,
+    lines,
+    reading,
+    writing,
+)
+
+
+class Shape(NamedTuple):
+    """How lines and their translations are written: plain, unless JSON or a column is asked for."""
+
+    json: bool = False
+    column: int | None = None  # of TSV, from 1
+    scores: bool = False
+    tokens: bool = False
+    splitting: bool = False  # whether long lines are translated in parts
+
+
+class Pace(NamedTuple):
+    """How much is done at once, and from where on."""
+
+    buffer: int = 1024  # lines that are read, sorted by length and translated together
+    resume: bool = False
+    processes: int = 1
 
 
 def translate(
     model: Path | None,
     overrides: Sequence[str],
+    options: Mapping[str, Any],
     *,
-    beam: int | None,
-    length_penalty: float | None,
-    device: str | None,
-    tag: str | None,
+    device: str | None = None,
+    tag: str | None = None,
+    files: Files = Files(),  # noqa: B008 (it cannot change)
+    shape: Shape = Shape(),  # noqa: B008
+    pace: Pace = Pace(),  # noqa: B008
 ) -> None:
-    """Standard input to standard output, with the given model or the newest run's best."""
+    """Translates lines with the given model or the newest run's best.
+
+    `options` are those of decoding that take the place of the model's own. Raises a ConfigError for
+    what cannot be asked for together, and a Stopped that says how far it has come.
+    """
+    check_place(files.output)
     opened = open_model(model, overrides, device=device)
-    given = {"beam": beam, "length_penalty": length_penalty}
-    config = opened.config
-    options = config.decoding.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
-    translator = Translator(
-        open_engine(opened.folder, config, opened.tokenizers),
-        opened.tokenizers,
-        options,
-        config.data,
-        warn=lambda message: say(f"warning: {message}"),
-    )
+    opened = opened._replace(config=changed(opened.config, "decoding", options))
+    form = form_of(shape, opened, tag)
+    if pace.resume:
+        check_resumable(files, form)
+    with reading(files) as stream:
+        if distributed.size() > 1 and files.input is None:
+            raise ConfigError("processes of torchrun cannot share standard input; give --input")
+        asking = files.input is None and sys.stdin.isatty()
+        if asking:
+            data = opened.config.data
+            say(f"type {data.source}, get {data.target}; end with Ctrl-D")
+        rows = prompt() if asking else lines(stream)
+        first = 1 + (skip(rows, files) if pace.resume else 0)
+        some = buffers(rows, 1 if asking else pace.buffer)
+        with progress(stream, files, first - 1) as done:
+            if pace.processes > 1:
+                answers = shared_out(
+                    opened, form, shape.splitting, pace.processes, some, first, done
+                )
+            else:
+                answers = alone(Filter(opened, form, shape.splitting), some, first, done)
+            write(answers, files, first, resuming=pace.resume, several=is_list(form))
+
+
+def write(
+    answers: Iterator[Answer],
+    files: Files,
+    first: int,
+    *,
+    resuming: bool = False,
+    several: bool = False,
+) -> None:
+    """Writes each answer as soon as it is there; of several processes, the first writes.
+
+    `first` is the number of the first line; there may be `several` lines for each of the input.
+    Raises a Stopped that says how far it has come, if there was one.
+    """
+    number = first
+    output = files.output if distributed.leads() else Path(os.devnull)
+    with writing(output, resuming=resuming) as stream:
+        try:
+            for answer in answers:
+                for warning in answer.warnings:
+                    with tqdm.external_write_mode(sys.stderr):
+                        say(f"warning: {printable(warning)}")
+                stream.write(answer.content)
+                stream.flush()
+                number += answer.lines
+        except Stopped as stopped:
+            message = f"stopped after {number - 1:,} lines"
+            if files.resumable and not several:
+                message += "; the same command with --resume goes on"
+            raise Stopped(stopped.exit_code - 128, message) from None
+
+
+def form_of(shape: Shape, opened: Opened, tag: str | None) -> Form:
+    """The form that was asked for; raises an error if it has no room for all that was."""
+    source, target = opened.tokenizers
     if tag:
-        opened.tokenizers.source.tag(tag)  # before anything is read
-    if sys.stdin.isatty():
-        say(f"type {config.data.source}, get {config.data.target}; end with Ctrl-D")
-        lines, buffer = prompt(), 1
-    else:
-        lines, buffer = read(sys.stdin.buffer), BUFFER
-    for line in translator.stream(lines, buffer, tag=tag):
-        sys.stdout.buffer.write(line.encode() + b"\n")
-        sys.stdout.buffer.flush()
+        source.tag(tag)  # before anything is read
+    several = opened.config.decoding.n_best > 1
+    if shape.json:
+        if shape.column:
+            raise ConfigError("input is TSV or JSON, not both; leave out --tsv or --json")
+        return Json(tag, several, shape.scores, target if shape.tokens else None, source.tag)
+    if shape.scores or shape.tokens:
+        raise ConfigError("--scores and --tokens become fields of an object; give --json, too")
+    if shape.column is None:
+        return Text(tag, several)
+    if several:
+        raise ConfigError("TSV has room for one translation; for n-best lists, leave out --tsv")
+    return Tsv(tag, shape.column)
 
 
-def read(stream: BinaryIO) -> Iterator[str]:
-    """The lines of a stream of any bytes; what is not UTF-8 becomes U+FFFD."""
-    for line in stream:
-        yield line.decode("utf-8", errors="replace").removesuffix("\n").removesuffix("\r")
+def check_resumable(files: Files, form: Form) -> None:
+    """Raises a ConfigError unless each line that is in the output stands for a line of input."""
+    if not files.resumable:
+        raise ConfigError("--resume needs --input and --output, and an output that is not packed")
+    if is_list(form):
+        raise ConfigError("--resume cannot tell lines of n-best lists apart; give --json, too")
 
 
-def prompt() -> Iterator[str]:
+def is_list(form: Form) -> bool:
+    """Whether a line of input may become several."""
+    return isinstance(form, Text) and form.several
+
+
+def skip(rows: Iterator[bytes], files: Files) -> int:
+    """How many lines are done already; takes them from the input."""
+    assert files.output is not None
+    count = complete_lines(files.output) if distributed.leads() else 0
+    count = int(distributed.total(count)[0])  # the same in all processes
+    if (there := sum(1 for _ in islice(rows, count))) < count:
+        raise UserError(
+            f"{files.output} has {count:,} lines, but {files.input} only {there:,}; name the input "
+            "that it was made of, or another output"
+        )
+    if count:
+        say(f"{files.output} has {count:,} lines; going on from there")
+    return count
+
+
+@contextmanager
+def progress(stream: BinaryIO, files: Files, skipped: int) -> Iterator[Callable[[int], object]]:
+    """What is told of lines that are done: a bar, if the input is a file and a person looks on."""
+    total = None
+    if sys.stderr.isatty() and (files.output or not sys.stdout.isatty()):
+        total = total_lines(stream, files)
+    if total is None:
+        yield lambda count: None
+        return
+    with bar("translating", total, "lines") as shown:
+        shown.initial = shown.n = skipped
+        shown.refresh()
+        yield shown.update
+
+
+def total_lines(stream: BinaryIO, files: Files) -> int | None:
+    """How many lines a file has; nothing is said of what can be read only once."""
+    if files.input is None:
+        if not (stream.seekable() and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)):
+            return None
+        start = stream.tell()
+        count = count_lines(stream)
+        stream.seek(start)
+        return count
+    if not files.input.is_file():
+        return None
+    with reading(files) as again:
+        return count_lines(again)
+
+
+def prompt() -> Iterator[bytes]:
     """Lines that a person types."""
     while True:
         print("> ", end="", file=sys.stderr, flush=True)
         if not (line := sys.stdin.buffer.readline()):
             print(file=sys.stderr)
             return
-        yield line.decode("utf-8", errors="replace").rstrip("\r\n")
+        yield line.rstrip(b"\r\n")

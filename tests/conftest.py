@@ -45,7 +45,7 @@ training:
   average: 2
   log_every: 10
   samples: 1
-decoding: {beam: 2}
+decoding: {beam: 2, engine: pytorch}
 """
 
 

@@ -26,7 +26,7 @@ from seq2seq.errors import Stopped
 from seq2seq.files import check_manifest
 from seq2seq.runs import newest_run
 from seq2seq.training.checkpoint import Checkpoints
-from seq2seq.translate import read, translate
+from seq2seq.translate import translate
 
 USED = "using the best model of the newest run, runs/toy\n"
 LAST_LINE = "use it: seq2seq translate --model runs/toy/best < input.txt"
@@ -325,14 +325,15 @@ def test_the_table_and_the_json_say_the_same(trained, command):
     shown: dict[str, list[tuple[float, str]]] = {}
     for line in table.out.decode().splitlines():
         if line.startswith("  "):
-            _, score, signature = line.split()
+            _, score, low, high, signature = line.split()
+            assert float(low.strip("[,")) <= float(score) <= float(high.strip("]"))
             shown[name].append((float(score), signature))  # noqa: F821 (a name comes first)
         else:
             name = line
             shown[name] = []
     for name, scores in result["sets"].items():
         assert [*scores] == METRICS
-        assert all(one.keys() == {"score", "signature"} for one in scores.values())
+        assert all(one.keys() == {"score", "interval", "signature"} for one in scores.values())
         rounded = [(round(one["score"], 2), one["signature"]) for one in scores.values()]
         assert shown[name] == rounded
     kept = [json.loads(path.read_text()) for path in Path("runs/toy/evaluation").glob("*.json")]
@@ -515,17 +516,16 @@ def test_each_line_is_translated_as_if_it_were_alone(trained, command):
     assert len({*together}) > 3
 
 
-def test_lines_that_come_in_blocks_stay_in_order(trained, command, monkeypatch):
+def test_lines_that_come_in_blocks_stay_in_order(trained, command):
     text = Path("train.digits").read_bytes()
     whole = command("translate", "--beam", "1", stdin=text)
-    monkeypatch.setattr("seq2seq.translate.BUFFER", 7)
-    assert command("translate", "--beam", "1", stdin=text) == whole
+    assert command("translate", "--beam", "1", "--buffer", "7", stdin=text) == whole
+    assert command("translate", "--beam", "1", "--stream", stdin=text) == whole
     long = text + b"1 " * 30 + b"\n"
     assert "warning: line 61 has " in command("translate", stdin=long).err
 
 
 def test_line_ends_of_another_system_change_nothing(trained, command):
-    assert [*read(io.BytesIO(b"1\r\n\r\n2\r3 \n\n4"))] == ["1", "", "2\r3 ", "", "4"]
     text = Path("first.digits").read_bytes()
     expected = command("translate", stdin=text)
     assert command("translate", stdin=text.replace(b"\n", b"\r\n")) == expected
@@ -575,7 +575,7 @@ def test_a_person_is_asked(trained, command, monkeypatch):
         monkeypatch.setattr(sys, "stdin", stdin)
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
         monkeypatch.setattr(sys, "stderr", err)
-        translate(None, [], beam=None, length_penalty=None, device=None, tag=None)
+        translate(None, [], {})
     assert out.getvalue() == expected.out
     assert err.getvalue() == f"{USED}type digits, get German; end with Ctrl-D\n> > > \n"
 

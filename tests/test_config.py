@@ -435,7 +435,7 @@ OPTIONS = """
     tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size
     training.accumulate training.average training.average_of training.batch_tokens
     training.betas training.clip_norm training.compile training.decay training.decode_every
-    training.ema training.keep_best training.keep_last training.label_smoothing
+    training.ema training.export training.keep_best training.keep_last training.label_smoothing
     training.learning_rate training.log_every training.max_epochs training.max_minutes
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision

@@ -30,12 +30,14 @@ FLOORS = [
     {"data"},
     {"models"},
     {"runs", "training", "decoding", "scoring"},
-    {"prepare", "translate", "evaluate", "average", "overview", "score"},
+    {"prepare", "filtering", "python", "evaluate", "average", "export", "overview", "score"},
+    {"translate"},
     {"preview", "validation", "claims"},
     {"train"},
     {"rehearsal"},
+    {"flags"},
     {"cli"},
-    {"__main__"},
+    {"__main__", ""},  # "": the house itself, whose `load` is the way in from Python
 ]
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 
@@ -50,7 +52,7 @@ FILES = {name_of(path): path for path in sorted(HOUSE.rglob("*.py"))}
 
 
 def room_of(module: str) -> str:
-    """The part of the house that a module belongs to; the house itself has none."""
+    """The part of the house that a module belongs to; "" for the house itself."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -74,9 +76,6 @@ def imports_of(module: str) -> set[str]:
 @pytest.mark.parametrize("module", FILES)
 def test_imports_point_down_only(module):
     own = room_of(module)
-    if not own:
-        assert not imports_of(module)
-        return
     for imported in imports_of(module):
         other = room_of(imported)
         assert other == own or FLOOR[other] < FLOOR[own], f"{module} imports {imported}"
@@ -88,7 +87,7 @@ def test_no_imports_go_round_in_a_circle():
 
 def test_the_front_door_is_light():
     heavy = {"torch", "numpy", "pydantic", "yaml", "sentencepiece", "sacrebleu", "safetensors"}
-    code = "import sys, seq2seq.cli; print(*sys.modules)"
+    code = "import sys, seq2seq, seq2seq.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
     assert not heavy & set(loaded.decode().split())
 

@@ -1,5 +1,7 @@
 """The README as a newcomer follows it: its set-up commands, its config and its commands work."""
 
+import gzip
+import json
 import re
 import shlex
 from itertools import takewhile
@@ -27,7 +29,9 @@ def folder(tmp_path, monkeypatch):
     for name in ("train", "dev", "news"):
         (tmp_path / f"{name}.en").write_text(english, encoding="utf-8")
         (tmp_path / f"{name}.de").write_text(german, encoding="utf-8")
-    for name, text in {"theirs.de": german, "input.txt": english}.items():
+    objects = "".join(f"{json.dumps(line)}\n" for line in english.splitlines())
+    texts = {"theirs.de": german, "input.txt": english, "input.jsonl": objects}
+    for name, text in texts.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     config = re.search(r"```yaml\n# mine\.yaml\n(.*?)```", README, re.DOTALL)
     assert config is not None
@@ -52,6 +56,8 @@ def test_the_walk_with_text_of_ones_own_works_as_written(folder, command):
         "evaluate",
         "evaluate",
         "evaluate",
+        "evaluate",
+        "translate",
         "translate",
     ]
     for line in walk:
@@ -65,6 +71,8 @@ def test_the_walk_with_text_of_ones_own_works_as_written(folder, command):
         if words[0] == "translate":
             assert result.out.count(b"\n") == stdin.count(b"\n")
     assert {run.name for run in folder.glob("runs/[a-z]*")} == {"mine", "smaller-batches"}
+    objects = gzip.decompress((folder / "output.jsonl.gz").read_bytes()).splitlines()
+    assert [len(json.loads(one)["translations"]) for one in objects] == [5] * 4 * len(WORDS)
 
 
 def test_every_config_that_is_named_is_there():

@@ -88,9 +88,8 @@ def search_toy(
         step,
         state,
         {"number": torch.tensor(numbers, dtype=torch.long)},
-        beam=beam,
-        max_lengths=torch.tensor(max_lengths, dtype=torch.long),
-        length_penalty=alpha,
+        [Request([], longest) for longest in max_lengths],
+        Decoding(beam=beam, length_penalty=alpha),
     )
 
 
@@ -98,10 +97,8 @@ def search_table(
     rows: dict[tuple[int, ...], dict[int, float]], beam: int, max_length: int = 9
 ) -> list[list[int]]:
     nothing = {"prefix": torch.zeros(1, 0, dtype=torch.long)}
-    lengths = torch.tensor([max_length])
-    (found,) = search(
-        table_step(rows), nothing, {"one": torch.zeros(1)}, beam=beam, max_lengths=lengths
-    )
+    request, options = Request([], max_length), Decoding(beam=beam, length_penalty=0.0)
+    (found,) = search(table_step(rows), nothing, {"one": torch.zeros(1)}, [request], options)
     return [hypothesis.tokens for hypothesis in found]
 
 
@@ -132,7 +129,7 @@ def plain_search(follow: Follow, max_length: int, beam: int, alpha: float) -> Pl
             if prefix[-1] == EOS:
                 ended.append(hypothesis_of(prefix[:-1], total, alpha))
         going = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam]
-        if length == max_length or len(ended) >= beam:
+        if length == max_length or len(ended) >= beam or not going:
             return Plain(ranked(ended)[:beam], length + 1)
     raise AssertionError
 
@@ -169,12 +166,12 @@ def ranked(hypotheses: Iterator[Hypothesis] | list[Hypothesis]) -> list[Hypothes
     return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
 
 
-def same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
+def same(found: list[Hypothesis], expected: list[Hypothesis], rounding: float = 1e-9) -> None:
     """The same tokens in the same order, with the same scores but for rounding."""
     assert [one.tokens for one in found] == [one.tokens for one in expected]
     for one, other in zip(found, expected, strict=True):
-        assert one.score == pytest.approx(other.score, abs=1e-9)
-        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-9)
+        assert one.score == pytest.approx(other.score, abs=rounding)
+        assert one.log_probability == pytest.approx(other.log_probability, abs=rounding)
 
 
 # Search of toys
@@ -346,9 +343,8 @@ def search_model(
             model.step,
             model.start(encoded),
             encoded,
-            beam=beam,
-            max_lengths=torch.tensor(max_lengths),
-            length_penalty=1.0,
+            [Request([], longest) for longest in max_lengths],
+            Decoding(beam=beam),
         )
 
 
@@ -484,7 +480,6 @@ def test_lines_keep_their_order_with_a_model(real):
 def test_nothing_of_nothing(heard):
     assert heard.translator.translate([]) == []
     assert heard.translator.translate(["", "  ", "\t"]) == ["", "", ""]
-    assert list(heard.translator.stream([], buffer=3)) == []
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 100])
@@ -503,23 +498,6 @@ def test_batches_hold_each_line_once_within_their_budget():
     for batch in made:
         longest = max(len(sources[number]) for number in batch)
         assert len(batch) == 1 or len(batch) * (longest + 1) * 2 <= 24
-
-
-@pytest.mark.parametrize("buffer", [1, 4, 100])
-def test_a_stream_gives_what_one_call_gives(heard, buffer):
-    lines = [*LINES, "eins zwei drei vier"]
-    expected = heard.translator.translate(lines)
-    (warning,) = heard.warnings
-    heard.warnings.clear()
-    assert list(heard.translator.stream(iter(lines), buffer)) == expected
-    assert heard.warnings == [warning]
-
-
-def test_a_stream_reads_no_further_than_its_buffer(heard):
-    lines = iter(LINES)
-    stream = heard.translator.stream(lines, buffer=2)
-    next(stream)
-    assert list(lines) == LINES[2:]
 
 
 def test_a_line_that_is_too_long_is_cut_with_a_warning(heard):
@@ -542,7 +520,6 @@ def test_a_tag_is_the_first_piece_of_every_line_that_has_any(tagged):
     expected = [best_of(translator, [one])[0] if one.source else [] for one in requests]
     assert found == tokenizer.decode(expected)
     assert found != translator.translate(LINES, tag="<2de>") != translator.translate(LINES)
-    assert list(translator.stream(LINES, 3, tag="<2fr>")) == found
     with pytest.raises(UserError, match=r"^<2es> is no tag of this model; it knows <2de>, <2fr>$"):
         translator.translate(LINES, tag="<2es>")
 

@@ -10,6 +10,7 @@ from seq2seq.config.options import (
     Tokenizer,
     Training,
     Transformer,
+    why_not_ctranslate2,
 )
 from seq2seq.config.reading import load
 from seq2seq.config.section import Section
@@ -32,4 +33,5 @@ __all__ = [
     "differences",
     "dump",
     "load",
+    "why_not_ctranslate2",
 ]

@@ -132,6 +132,11 @@ class Recurrent(Section):
             yield "input_feeding", "there is nothing to feed without attention; set it to false"
 
 
+def why_not_ctranslate2(model: Transformer | Recurrent) -> str | None:
+    """Why CTranslate2 cannot serve a model of such options, in words; None if it can."""
+    return None if model.kind == "transformer" else f"it has no model of kind {model.kind}"
+
+
 class Training(Section):
     """How the model learns. Training ends with the first limit reached, or by patience."""
 
@@ -205,6 +210,8 @@ class Training(Section):
     """Validation sentences to show with their translations."""
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
+    export: Annotated[Literal["ctranslate2"] | None, FREE] = None
+    """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 
     @property
     def decay_start(self) -> int:
@@ -332,6 +339,12 @@ class Config(Section):
                 "model.share_embeddings",
                 "all embeddings cannot be shared by two vocabularies; "
                 "set it to target, or tokenizer.shared to true",
+            )
+        if self.training.export and (reason := why_not_ctranslate2(self.model)):
+            yield (
+                "training.export",
+                f"CTranslate2 cannot serve the model: {reason}; set it to null, or model.kind to "
+                "transformer",
             )
         if self.tokenizer.byte_fallback and self.tokenizer.vocab_size < 300:
             yield (

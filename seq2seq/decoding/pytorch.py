@@ -10,7 +10,10 @@ from torch import Tensor
 from seq2seq.config import Decoding
 from seq2seq.data.batches import rectangle
 from seq2seq.data.store import Side
+from seq2seq.decoding.coverage import Step, covering
 from seq2seq.decoding.engine import Hypothesis, Request
+from seq2seq.decoding.risk import wanted
+from seq2seq.decoding.sampling import sample
 from seq2seq.decoding.search import search
 from seq2seq.errors import UserError
 from seq2seq.models import Encoded, Seq2Seq, State
@@ -38,9 +41,9 @@ class PyTorch:
         training = self.model.training
         self.model.eval()
         for batch in batches(requests, options):
-            some = self._search([requests[number] for number in batch], options)
+            some = self._found([requests[number] for number in batch], options)
             for number, hypotheses in zip(batch, some, strict=True):
-                found[number] = hypotheses[: options.n_best]
+                found[number] = hypotheses[: wanted(options)]
             done(len(batch))
         self.model.train(training)
         if not all(found):
@@ -50,18 +53,29 @@ class PyTorch:
             )
         return found
 
+    def _found(self, some: Sequence[Request], options: Decoding) -> list[list[Hypothesis]]:
+        """Hypotheses of requests; where rules together leave none, those without the hardest."""
+        found = self._search(some, options)
+        hard = [
+            row for row, one in enumerate(some) if not found[row] and (one.present or one.shortest)
+        ]
+        if hard:
+            easier = [some[row]._replace(present=(), shortest=0) for row in hard]
+            for row, hypotheses in zip(hard, self._search(easier, options), strict=True):
+                found[row] = hypotheses
+        return found
+
     def _search(self, some: Sequence[Request], options: Decoding) -> list[list[Hypothesis]]:
         ids = rectangle(Side.of([one.source for one in some]), np.arange(len(some)))
+        step: Step = self._step
         with torch.inference_mode():
             encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
-            return search(
-                self._step,
-                self.model.start(encoded),
-                encoded,
-                beam=options.beam,
-                max_lengths=torch.tensor([one.longest for one in some], device=self.device),
-                length_penalty=options.length_penalty,
-            )
+            state = self.model.start(encoded)
+            if options.sampling:
+                return sample(step, state, encoded, some, options, wanted(options))
+            if options.coverage_penalty:
+                step, encoded = covering(self.model, step, encoded, some)
+            return search(step, state, encoded, some, options)
 
     def _step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
         """Scores are added up over many tokens: float32, whatever the model computes in."""
@@ -72,11 +86,15 @@ class PyTorch:
 def batches(requests: Sequence[Request], options: Decoding) -> Iterator[list[int]]:
     """The numbers of the requests to decode together, the longest first.
 
-    So if memory is short, that shows at once.
+    So if memory is short, that shows at once. Those with words that must be present are apart:
+    others do not pay for them.
     """
-    numbers = sorted(range(len(requests)), key=lambda number: -len(requests[number].source))
-    while numbers:
-        positions = (len(requests[numbers[0]].source) + 1) * options.beam
-        size = max(1, options.batch_tokens // positions)
-        yield numbers[:size]
-        numbers = numbers[size:]
+    width = wanted(options) if options.sampling else options.beam
+    for constrained in (False, True):
+        numbers = [row for row, one in enumerate(requests) if bool(one.present) == constrained]
+        numbers.sort(key=lambda number: -len(requests[number].source))
+        while numbers:
+            positions = (len(requests[numbers[0]].source) + 1) * width
+            size = max(1, options.batch_tokens // positions)
+            yield numbers[:size]
+            numbers = numbers[size:]

@@ -3,153 +3,247 @@
 Search knows no model. It asks one thing of it, a step, and moves rows of tensors whose first axis
 is hypotheses (the state) or sentences (what was encoded).
 
-Shapes: B sentences still open, K beam, W hypotheses a sentence (one at first, then K),
-V vocabulary, T tokens written so far.
+The beam of a sentence may be parted into groups. Each is a search of its own, except that it pays
+for going on as the groups before it do (Vijayakumar et al. 2018).
+
+Shapes: B sentences still open, R searches (the groups of a sentence side by side), K hypotheses
+that a search keeps, W hypotheses that it has (one at first, then K), V vocabulary, T tokens
+written so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK
-from seq2seq.decoding.engine import Hypothesis
+from seq2seq.config import Decoding
+from seq2seq.data.tokenizer import BOS, EOS, PAD
+from seq2seq.decoding.agreement import penalty
+from seq2seq.decoding.constraints import Candidates, Constraints
+from seq2seq.decoding.coverage import Step, uncovered
+from seq2seq.decoding.engine import Hypothesis, Request
+from seq2seq.decoding.rules import FORBIDDEN, rules_of
 from seq2seq.models import Encoded, State, select
 
-# what follows the last tokens (B * W,), as logits (B * W, V), and the state after them
-Step = Callable[[Tensor, State, Encoded], tuple[Tensor, State]]
+# the best candidates of searches, by totals (R, W, V), tokens (R, W, 1 + T), requests (R,) and K
+Choose = Callable[[Tensor, Tensor, Tensor, int], Candidates]
 
-NEVER = (PAD, UNK, BOS)  # what no hypothesis may contain
+
+class Beam(NamedTuple):
+    """The hypotheses of each search that go on, or might."""
+
+    scores: Tensor  # (R, W) what they are ranked by while they go on
+    log_probabilities: Tensor  # (R, W) the model's own: the same, unless rules change the ranking
+    tokens: Tensor  # (R, W, 1 + T), <s> in front
+
+    @classmethod
+    def first(cls, searches: int, device: torch.device) -> "Beam":
+        """One hypothesis of each, of which nothing is written."""
+        nothing = torch.zeros(searches, 1, device=device)
+        return cls(nothing, nothing, torch.full((searches, 1, 1), BOS, device=device))
+
+    def picked(self, hypotheses: Tensor) -> "Beam":
+        """Some hypotheses (R, n) of each search."""
+        return Beam(*(pick(tensor, hypotheses) for tensor in self))
+
+    def without_ends(self) -> "Beam":
+        """Those that end are gone: of a small vocabulary there may be too few others."""
+        ends = self.tokens[:, :, -1] == EOS
+        return self._replace(scores=self.scores.masked_fill(ends, FORBIDDEN))
+
+    def selected(self, rows: Tensor) -> "Beam":
+        """Those of some searches."""
+        return Beam(*(tensor.index_select(0, rows) for tensor in self))
 
 
 class Finished(NamedTuple):
-    """The best finished hypotheses of each open sentence, best first; -inf where there is none."""
+    """The best finished hypotheses of each search, best first; -inf where there is none."""
 
-    scores: Tensor  # (B, K)
-    log_probabilities: Tensor  # (B, K)
-    tokens: Tensor  # (B, K, T), padded
+    scores: Tensor  # (R, K)
+    log_probabilities: Tensor  # (R, K)
+    tokens: Tensor  # (R, K, T), padded
 
-    def merged(self, other: "Finished") -> "Finished":
-        """The best of both."""
-        beam = self.scores.shape[1]
-        scores, best = torch.cat([self.scores, other.scores], dim=1).topk(beam, dim=1)
-        log_probabilities = torch.cat([self.log_probabilities, other.log_probabilities], dim=1)
-        tokens = torch.cat([self.tokens, other.tokens], dim=1)
+    @classmethod
+    def none(cls, searches: int, beam: int, device: torch.device) -> "Finished":
+        """Nothing has ended yet."""
+        missing = torch.full((searches, beam), FORBIDDEN, device=device)
+        return cls(missing, missing, torch.empty(searches, beam, 0, dtype=torch.long).to(device))
+
+    def merged(self, later: "Finished") -> "Finished":
+        """The best of these and of later ones, which have a token more."""
+        scores, best = torch.cat([self.scores, later.scores], 1).topk(self.scores.shape[1], dim=1)
+        log_probabilities = torch.cat([self.log_probabilities, later.log_probabilities], dim=1)
+        padded = torch.nn.functional.pad(self.tokens, (0, 1), value=PAD)
+        tokens = torch.cat([padded, later.tokens], dim=1)
         return Finished(scores, log_probabilities.gather(1, best), pick(tokens, best))
 
     def selected(self, rows: Tensor) -> "Finished":
-        """Those of some sentences."""
+        """Those of some searches."""
         return Finished(*(tensor.index_select(0, rows) for tensor in self))
 
-    def hypotheses(self, sentence: int) -> list[Hypothesis]:
-        """Those of a sentence, as lists and numbers."""
-        rows = zip(*(tensor[sentence].tolist() for tensor in self), strict=True)
-        return [
+    def hypotheses(self, searches: slice) -> list[Hypothesis]:
+        """Those of some searches as lists and numbers, each once, best first."""
+        rows = zip(*(tensor[searches].flatten(0, 1).tolist() for tensor in self), strict=True)
+        found = [
             Hypothesis([token for token in tokens if token != PAD], score, log_probability)
             for score, log_probability, tokens in rows
-            if score > float("-inf")
+            if score > FORBIDDEN
         ]
+        ranked = sorted(found, key=lambda one: -one.score)
+        once = {tuple(one.tokens): one for one in reversed(ranked)}  # the best of its like
+        return [one for one in ranked if once[tuple(one.tokens)] is one]
+
+
+class Plan:
+    """What is asked for, as a search goes by it. What nobody asks for costs nothing."""
+
+    def __init__(
+        self, requests: Sequence[Request], options: Decoding, device: torch.device
+    ) -> None:
+        self.options, self.groups = options, options.diversity_groups
+        self.beam = options.beam // self.groups  # K
+        self.longest = torch.tensor([one.longest for one in requests], device=device)
+        self.constraints = Constraints(requests) if any(one.present for one in requests) else None
+        more = [self.constraints.forbid] if self.constraints else []
+        self.rules = rules_of(requests, options, device, more)
+        choose = self.constraints.choose if self.constraints else likeliest
+        self.choose = choose if self.groups == 1 else apart(choose, options)
+        self.reranks = self.groups > 1 or options.repetition_penalty > 1
+
+    def continued(
+        self, going: Beam, log_probabilities: Tensor, places: Tensor
+    ) -> tuple[Beam, Tensor]:
+        """The best candidates (R, 2 K), and which hypothesis (R, 2 K) each of them continues.
+
+        `log_probabilities` (R, W, V) of what follows are changed.
+        """
+        own = None
+        if self.reranks:
+            own = log_probabilities + going.log_probabilities[:, :, None]
+        for rule in self.rules:
+            rule(log_probabilities, going.tokens, places)
+        totals = log_probabilities.add_(going.scores[:, :, None])
+        scores, candidates = self.choose(totals, going.tokens, places, self.beam)
+        vocab = totals.shape[2]
+        origins, following = candidates // vocab, candidates % vocab
+        tokens = torch.cat([pick(going.tokens, origins), following[:, :, None]], dim=2)
+        own_scores = scores if own is None else own.flatten(1).gather(1, candidates)
+        return Beam(scores, own_scores, tokens), origins
+
+    def ended(self, candidates: Beam, lifts: Tensor | None) -> Finished:
+        """The candidates that have ended: an end counts only among the first K.
+
+        Further down, it would not have been in the beam. `lifts` (R, 2 K) are added to scores.
+        """
+        scores, log_probabilities, tokens = (part[:, : self.beam] for part in candidates)
+        goes_on = tokens[:, :, -1] != EOS
+        scores = scores / penalty(tokens.shape[2] - 1, self.options)
+        if lifts is not None:
+            scores = scores + lifts[:, : self.beam]
+        written = tokens[:, :, 1:].masked_fill(tokens[:, :, 1:] == EOS, PAD)
+        return Finished(scores.masked_fill(goes_on, FORBIDDEN), log_probabilities, written)
+
+    def done(self, going: Beam, finished: Finished, places: Tensor) -> Tensor:
+        """Which searches (R,) are: K hypotheses have ended, or none can go on."""
+        length = going.tokens.shape[2] - 1
+        full = (finished.scores > FORBIDDEN).all(dim=1)
+        if self.constraints:
+            now = going.scores / penalty(length, self.options)
+            full &= ~self.constraints.goes_on(places, now, finished.scores)
+        nothing_left = (going.scores == FORBIDDEN).all(dim=1)
+        return full | nothing_left | (self.longest[places] < length)
 
 
 @torch.inference_mode()
 def search(
-    step: Step,
-    state: State,
-    encoded: Encoded,
-    *,
-    beam: int,
-    max_lengths: Tensor,
-    length_penalty: float = 0.0,
+    step: Step, state: State, encoded: Encoded, requests: Sequence[Request], options: Decoding
 ) -> list[list[Hypothesis]]:
-    """At most `beam` hypotheses of each sentence, best first.
+    """At most `options.beam` hypotheses of each request, the best first.
 
-    `state` is that of one hypothesis a sentence, before its first token. `max_lengths` (B,) are
-    tokens without </s>: a hypothesis that long must end. A sentence is done when `beam` hypotheses
-    have ended; it leaves the batch, and nothing that comes later changes it.
+    `state` is that of one hypothesis a sentence, before its first token. A sentence whose searches
+    are done leaves the batch, and nothing that comes later changes it. It has no hypothesis if its
+    rules together have left it none (see `rules`).
     """
-    device = max_lengths.device
-    results: list[list[Hypothesis]] = [[] for _ in range(len(max_lengths))]
-    open_sentences = torch.arange(len(max_lengths), device=device)
-    scores = torch.zeros(len(max_lengths), 1, device=device)  # (B, W) log-probabilities
-    tokens = torch.full((len(max_lengths), 1, 1), BOS, device=device)  # (B, W, 1 + T)
-    finished: Finished | None = None
+    device, groups = next(iter(encoded.values())).device, options.diversity_groups
+    plan = Plan(requests, options, device)
+    results: list[list[Hypothesis]] = [[] for _ in requests]
+    places = torch.arange(len(requests), device=device)  # (R,) the request of each search
+    if groups > 1:
+        places = places.repeat_interleave(groups)
+        state = select(state, places)
+    going = Beam.first(len(places), device)
+    finished = Finished.none(len(places), plan.beam, device)
 
-    length = 0
-    while len(open_sentences):
-        logits, state = step(tokens[:, :, -1].flatten(), state, encoded)
-        must_end = max_lengths == length
+    while len(places):
+        logits, state = step(going.tokens[:, :, -1].flatten(), state, encoded)
         torch.log_softmax(logits, dim=1, out=logits)
-        log_probabilities = allowed(logits.unflatten(0, scores.shape), must_end)
-        length += 1
+        width = going.scores.shape[1]
+        candidates, origins = plan.continued(going, logits.unflatten(0, (-1, width)), places)
+        lifts = None
+        if options.coverage_penalty:
+            cover = options.coverage_penalty * uncovered(state, encoded)  # (R * W,)
+            lifts = cover.view(-1, width).gather(1, origins)
+        finished = finished.merged(plan.ended(candidates, lifts))
 
-        # Twice the beam: each hypothesis can end once, so half of them or more go on. An end counts
-        # only among the first half; further down, it would not have been in the beam.
-        totals = log_probabilities.add_(scores[:, :, None]).flatten(1)  # (B, W * V)
-        totals, candidates = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
-        origins = candidates // logits.shape[1]  # (B, 2 K) which hypothesis each continues
-        following = candidates % logits.shape[1]
-        longer = torch.cat([pick(tokens, origins), following[:, :, None]], dim=2)
-        ends = following == EOS
+        going_on = first_to_go_on(candidates.tokens[:, :, -1], plan.beam)
+        going = candidates.picked(going_on).without_ends()
+        rows = torch.arange(len(places), device=device)[:, None] * width
+        rows = rows + origins.gather(1, going_on)  # (R, W) rows of the state
 
-        counted = totals[:, :beam].masked_fill(~ends[:, :beam], float("-inf"))
-        written = longer[:, :beam, 1:].masked_fill(longer[:, :beam, 1:] == EOS, PAD)
-        ended = Finished(counted / penalty(length, length_penalty), counted, written)
-        finished = _best_of(finished, ended, beam)
-
-        scores, going_on = totals.masked_fill(ends, float("-inf")).topk(
-            min(beam, totals.shape[1]), dim=1
-        )
-        tokens = pick(longer, going_on)
-        rows = torch.arange(len(scores), device=device)[:, None] * log_probabilities.shape[1]
-        rows = rows + origins.gather(1, going_on)  # (B, W) rows of the state
-
-        done = must_end | (finished.scores > float("-inf")).all(dim=1)
+        done = plan.done(going, finished, places)
         if done.any():
+            going.scores[done] = FORBIDDEN  # a group that is done waits for the others
+            done = done.view(-1, groups).all(dim=1)  # (B,)
             for sentence in done.nonzero().flatten().tolist():
-                results[int(open_sentences[sentence])] = finished.hypotheses(sentence)
-            still = (~done).nonzero().flatten()
-            encoded = select(encoded, still)
-            finished = finished.selected(still)
-            open_sentences, max_lengths = open_sentences[still], max_lengths[still]
-            scores, tokens, rows = scores[still], tokens[still], rows[still]
+                searches = slice(sentence * groups, (sentence + 1) * groups)
+                results[int(places[sentence * groups])] = finished.hypotheses(searches)
+            encoded = select(encoded, (~done).nonzero().flatten())
+            still = (~done).repeat_interleave(groups).nonzero().flatten()
+            going, finished = going.selected(still), finished.selected(still)
+            places, rows = places[still], rows[still]
         state = select(state, rows.flatten())
     return results
 
 
-def allowed(log_probabilities: Tensor, must_end: Tensor) -> Tensor:
-    """What may follow (B, W, V): no special token, and </s> alone in sentences (B,) that must end.
+def likeliest(totals: Tensor, tokens: Tensor, places: Tensor, beam: int) -> Candidates:
+    """Twice as many as a search keeps: each hypothesis can end once, so half or more go on."""
+    flat = totals.flatten(1)  # (R, W * V)
+    return Candidates(*flat.topk(min(2 * beam, flat.shape[1]), dim=1))
 
-    Changes what it is given. Probabilities are not made to sum to one again, so that a score is
-    what forced decoding gives.
+
+def apart(choose: Choose, options: Decoding) -> Choose:
+    """Chooses for one group after the other.
+
+    Each pays for every token with which hypotheses of those before it go on, as often as they do.
     """
-    log_probabilities[:, :, NEVER] = float("-inf")
-    if must_end.any():
-        end = log_probabilities[must_end, :, EOS].clone()
-        log_probabilities[must_end] = float("-inf")
-        log_probabilities[must_end, :, EOS] = end
-    return log_probabilities
+    groups, fee = options.diversity_groups, options.diversity_penalty
+
+    def choose_by_group(totals: Tensor, tokens: Tensor, places: Tensor, beam: int) -> Candidates:
+        vocab = totals.shape[2]
+        taken = totals.new_zeros(len(totals) // groups, vocab)
+        found = []
+        for group in range(groups):
+            own = slice(group, None, groups)
+            some = totals[own] - fee * taken[:, None]
+            candidates = choose(some, tokens[own], places[own], beam)
+            following = candidates.places % vocab
+            first = first_to_go_on(following, beam)
+            there = candidates.totals.gather(1, first) > FORBIDDEN
+            taken.scatter_add_(1, following.gather(1, first), there.to(taken.dtype))
+            found.append(candidates)
+        in_turn = (torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*found, strict=True))
+        return Candidates(*in_turn)
+
+    return choose_by_group
 
 
-def penalty(length: int, alpha: float) -> float:
-    """What the log-probability of so many tokens, </s> too, is divided by (Wu et al. 2016, 7)."""
-    return ((5 + length) / 6) ** alpha
+def first_to_go_on(following: Tensor, beam: int) -> Tensor:
+    """Which candidates go on, by what follows in each (R, n): the first K that do not end."""
+    return (following == EOS).byte().sort(dim=1, stable=True).indices[:, :beam]
 
 
 def pick(tensor: Tensor, hypotheses: Tensor) -> Tensor:
-    """Some hypotheses (B, n) of each sentence, of a tensor (B, W, ...)."""
+    """Some hypotheses (R, n) of each search, of a tensor (R, W, ...)."""
     rows = torch.arange(len(tensor), device=tensor.device)[:, None]
     return tensor[rows, hypotheses]
-
-
-def _best_of(finished: Finished | None, ended: Finished, beam: int) -> Finished:
-    if finished is None:
-        missing = beam - ended.scores.shape[1]  # a vocabulary smaller than the beam
-        pad = torch.nn.functional.pad
-        return Finished(
-            pad(ended.scores, (0, missing), value=float("-inf")),
-            pad(ended.log_probabilities, (0, missing), value=float("-inf")),
-            pad(ended.tokens, (0, 0, 0, missing), value=PAD),
-        )
-    padded = torch.nn.functional.pad(finished.tokens, (0, 1), value=PAD)
-    return finished._replace(tokens=padded).merged(ended)

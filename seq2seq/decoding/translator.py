@@ -1,15 +1,18 @@
 """Lines to pieces to an engine to lines, in order; what is beside a line never changes it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from seq2seq.config import Data, Decoding
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.decoding.engine import Engine, Hypothesis, Request
+from seq2seq.decoding.phrases import begun, contained, forbidden
+from seq2seq.decoding.risk import UTILITIES, least_risk
+from seq2seq.decoding.splitting import Part, split
 
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
+PART = 32  # bits of a request's number that tell the line; those above tell the part of it
 
 
 class Line(NamedTuple):
@@ -42,14 +45,21 @@ class Translator:
         options: Decoding,
         data: Data,
         *,
+        splitting: bool = False,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """`data` tells how lines are normalized; `warn` is told of lines that had to be cut."""
+        """`data` tells how lines are normalized.
+
+        A line of more than data.max_length pieces is translated in parts if `splitting`, else cut,
+        of which `warn` is told.
+        """
         self.engine = engine
         self.tokenizers = tokenizers
         self.options = options
         self.max_length = data.max_length
         self.normalize = normalizer(data.normalize, data.source)
+        self.normalize_target = normalizer(data.normalize, data.target)
+        self.splitting = splitting
         self.warn = warn
 
     def translate(
@@ -68,47 +78,129 @@ class Translator:
         asked = [Line(line, tag) for line in lines]
         return [best.text for best, *_ in self.outputs(asked, first_number, done)]
 
-    def stream(self, lines: Iterable[str], buffer: int, *, tag: str | None = None) -> Iterator[str]:
-        """The translation of each line, as soon as `buffer` lines are read and done."""
-        iterator = iter(lines)
-        number = 1
-        while some := list(islice(iterator, buffer)):
-            yield from self.translate(some, tag=tag, first_number=number)
-            number += len(some)
-
     def outputs(
         self,
         lines: Sequence[Line],
         first_number: int = 1,
         done: Callable[[int], object] = lambda count: None,
     ) -> list[list[Output]]:
-        """The translations of each line, `options.n_best` at most, the best first."""
-        requests = self.requests(lines, first_number)
-        outputs = [[NOTHING] for _ in lines]
-        filled = [number for number, request in enumerate(requests) if request.source]
-        done(len(lines) - len(filled))
-        found = self.engine.search([requests[number] for number in filled], self.options, done)
-        texts = iter(self.tokenizers.target.decode([one.tokens for some in found for one in some]))
-        for number, hypotheses in zip(filled, found, strict=True):
-            outputs[number] = [Output(next(texts), one) for one in hypotheses]
-        return outputs
+        """The translations of each line, `options.n_best` at most, the best first.
+
+        Raises a UserError for a tag that the model does not know.
+        """
+        if self.splitting:
+            return self._in_parts(lines, first_number, done)
+        return self._found(self.requests(lines, first_number), done)
+
+    def _in_parts(
+        self, lines: Sequence[Line], first_number: int, done: Callable[[int], object]
+    ) -> list[list[Output]]:
+        divided = [
+            self.parts(line) if len(ids) > self._room(line) else [Part(line.text, "")]
+            for line, ids in zip(lines, self._encoded(lines), strict=True)
+        ]
+        asked, numbers, places = [], [], []
+        for number, (line, parts) in enumerate(zip(lines, divided, strict=True), first_number):
+            for place, part in enumerate(parts):
+                asked.append(line._replace(text=part.text, prefix="" if place else line.prefix))
+                numbers.append(number)
+                places.append(place)
+        requests = [
+            request._replace(number=request.number + (place << PART))
+            for request, place in zip(self._requests(asked, numbers), places, strict=True)
+        ]
+        found = iter(self._found(requests))
+        done(len(lines))
+        return [joined(parts, [next(found) for _ in parts]) for parts in divided]
+
+    def parts(self, line: Line) -> list[Part]:
+        """What of a line is translated apart; words that must be present hold it together."""
+        if line.present:
+            return [Part(line.text, "")]
+        room = self._room(line)
+
+        def fits(texts: Sequence[str]) -> list[bool]:
+            return [len(ids) <= room for ids in self._encoded(list(map(Line, texts)))]
+
+        return split(line.text, fits)
 
     def requests(self, lines: Sequence[Line], first_number: int = 1) -> list[Request]:
         """What the engine is asked for: a line without text has no source."""
-        encoded = self.tokenizers.source.encode([self.normalize(line.text) for line in lines])
-        ratio = self.options.max_length_ratio
+        return self._requests(lines, range(first_number, first_number + len(lines)))
+
+    def _requests(self, lines: Sequence[Line], numbers: Sequence[int]) -> list[Request]:
         requests = []
-        for number, (line, source) in enumerate(
-            zip(lines, encoded, strict=True), start=first_number
-        ):
+        for number, line, source in zip(numbers, lines, self._encoded(lines), strict=True):
             front = [self.tokenizers.source.tag(line.tag)] if line.tag else []
-            room = self.max_length - len(front)
+            room = self._room(line)
             if len(source) > room:
                 self.warn(
                     f"line {number:,} has {len(source):,} pieces; only the first "
                     f"{room:,} are translated (data.max_length)"
                 )
-            source = source and [*front, *source[:room]]
-            longest = min(int(ratio * len(source)) + SPARE_LENGTH, self.max_length)
-            requests.append(Request(source, longest, number=number))
+            requests.append(self._request(line, source and [*front, *source[:room]], number))
         return requests
+
+    def _encoded(self, lines: Sequence[Line]) -> list[list[int]]:
+        return self.tokenizers.source.encode([self.normalize(line.text) for line in lines])
+
+    def _room(self, line: Line) -> int:
+        """How many pieces a line may have, beside its tag."""
+        return self.max_length - bool(line.tag)
+
+    def _request(self, line: Line, source: list[int], number: int) -> Request:
+        options, target = self.options, self.tokenizers.target
+        limit = min(self.max_length, options.max_length or self.max_length)
+        prefix = begun(line.prefix, target, self.normalize_target)[:limit] if line.prefix else ()
+        usual = int(options.max_length_ratio * len(source))
+        longest = min(max(usual, len(prefix)) + SPARE_LENGTH, limit)
+        shortest = max(options.min_length, int(options.min_length_ratio * len(source)))
+        request = Request(source, longest, min(shortest, longest), number, prefix)
+        if not line.present and not line.absent:
+            return request
+        return request._replace(
+            present=contained(line.present, target, self.normalize_target),
+            absent=forbidden(line.absent, target, self.normalize_target),
+        )
+
+    def _found(
+        self, requests: Sequence[Request], done: Callable[[int], object] = lambda count: None
+    ) -> list[list[Output]]:
+        outputs = [[NOTHING] for _ in requests]
+        filled = [number for number, request in enumerate(requests) if request.source]
+        done(len(requests) - len(filled))
+        options = self._candidates()
+        found = self.engine.search([requests[number] for number in filled], options, done)
+        texts = iter(self.tokenizers.target.decode([one.tokens for some in found for one in some]))
+        for number, hypotheses in zip(filled, found, strict=True):
+            outputs[number] = self._chosen([Output(next(texts), one) for one in hypotheses])
+        return outputs
+
+    def _candidates(self) -> Decoding:
+        """The options of a search that finds as many translations as there are to choose from."""
+        options = self.options
+        if options.risk == "none":
+            return options
+        count = options.candidates if options.sampling else min(options.candidates, options.beam)
+        return options.model_copy(update={"n_best": count, "risk": "none"})
+
+    def _chosen(self, outputs: list[Output]) -> list[Output]:
+        if self.options.risk == "none":
+            return outputs
+        order = least_risk([one.text for one in outputs], UTILITIES[self.options.risk])
+        return [outputs[place] for place in order[: self.options.n_best]]
+
+
+def joined(parts: Sequence[Part], found: Sequence[Sequence[Output]]) -> list[Output]:
+    """The translations of a line from those of its parts, the best of each if there are several.
+
+    Between them stands what stood between the parts; scores and log-probabilities are sums.
+    """
+    if len(parts) == 1:
+        return list(*found)
+    best = [outputs[0] for outputs in found]
+    text = "".join(one.text + part.gap for one, part in zip(best, parts, strict=True))
+    hypotheses = [one.hypothesis for one in best]
+    tokens = [token for one in hypotheses for token in one.tokens]
+    score = sum(one.score for one in hypotheses)
+    return [Output(text, Hypothesis(tokens, score, sum(one.log_probability for one in hypotheses)))]

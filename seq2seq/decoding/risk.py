@@ -1,0 +1,49 @@
+"""Minimum Bayes risk: of several translations, the one that is most like all others.
+
+Each is compared with all that were found, which stand for what a translator might say (Kumar and
+Byrne 2004; Eikema and Aziz 2020).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from seq2seq.config import Decoding
+
+Utility = Callable[[str, str], float]  # how good a translation is if the other is the true one
+
+
+def wanted(options: Decoding) -> int:
+    """How many hypotheses of a line to look for."""
+    return options.n_best if options.risk == "none" else options.candidates
+
+
+def least_risk(texts: Sequence[str], utility: Utility) -> list[int]:
+    """The places of texts, that of the highest mean utility first; each text stands there once.
+
+    A text that is there several times counts as often in the means. Of equal means, the first in
+    the list is first.
+    """
+    counts = Counter(texts)
+    means = {
+        text: sum(count * utility(text, other) for other, count in counts.items()) / len(texts)
+        for text in counts
+    }
+    first = {text: place for place, text in reversed(list(enumerate(texts)))}
+    return [first[text] for text in sorted(counts, key=lambda text: -means[text])]
+
+
+def chrf(text: str, other: str) -> float:
+    """The chrF of a translation (Popovic 2015), 0 to 100."""
+    from sacrebleu import sentence_chrf
+
+    return sentence_chrf(text, [other]).score
+
+
+def bleu(text: str, other: str) -> float:
+    """The BLEU of a translation of one line (Papineni et al. 2002), 0 to 100."""
+    from sacrebleu import sentence_bleu
+
+    return sentence_bleu(text, [other]).score
+
+
+UTILITIES: dict[str, Utility] = {"chrf": chrf, "bleu": bleu}

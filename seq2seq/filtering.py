@@ -1,0 +1,209 @@
+"""Lines to lines with one model: in this process, in several, or in those of `torchrun`.
+
+Who translates a line changes nothing but the time: what comes back is in order.
+"""
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from seq2seq import distributed
+from seq2seq.data.workers import default_workers
+from seq2seq.decoding.choice import open_engine
+from seq2seq.decoding.forms import Form
+from seq2seq.decoding.translator import Translator
+from seq2seq.errors import UserError
+from seq2seq.runs import Opened
+
+AHEAD = 2  # buffers that a worker process has, so that it never waits
+KILLED = (
+    "a worker process was killed, perhaps for want of memory; run the same command again, with "
+    "fewer --processes or a smaller --buffer"
+)
+
+
+class Answer(NamedTuple):
+    """What becomes of some lines."""
+
+    content: bytes
+    lines: int  # of input
+    warnings: list[str]
+
+
+class Filter:
+    """Takes lines of a form and gives lines of that form."""
+
+    def __init__(self, opened: Opened, form: Form, splitting: bool) -> None:
+        """Loads the model; `splitting` as for the translator."""
+        self.form = form
+        self.warnings: list[str] = []
+        self.translator = Translator(
+            open_engine(opened.folder, opened.config, opened.tokenizers),
+            opened.tokenizers,
+            opened.config.decoding,
+            opened.config.data,
+            splitting=splitting,
+            warn=self.warnings.append,
+        )
+
+    def answer(
+        self,
+        lines: Sequence[bytes],
+        first: int,
+        done: Callable[[int], object] = lambda count: None,
+    ) -> Answer:
+        """What becomes of some lines, of which `first` is the number of the first, from 1."""
+        self.warnings.clear()
+        asked = [self.form.read(line) for line in lines]
+        for number, one in enumerate(asked, first):
+            if one.problem:
+                self.warnings.append(f"line {number:,} {one.problem}")
+        outputs = self.translator.outputs([one.line for one in asked], first, done)
+        content = b"".join(
+            self.form.write(number, one, some)
+            for number, (one, some) in enumerate(zip(asked, outputs, strict=True), first)
+        )
+        return Answer(content, len(lines), list(self.warnings))
+
+
+def alone(
+    one: Filter, some: Iterable[list[bytes]], first: int, done: Callable[[int], object]
+) -> Iterator[Answer]:
+    """What becomes of each buffer; of several processes of `torchrun`, each does its share."""
+    rank, size = distributed.rank(), distributed.size()
+    for buffer in some:
+        start, end = (len(buffer) * place // size for place in (rank, rank + 1))
+        with distributed.together():
+            answer = one.answer(buffer[start:end], first + start, done)
+        if size == 1:
+            yield answer
+        else:
+            done(len(buffer) - (end - start))
+            yield _gathered(answer)
+        first += len(buffer)
+
+
+def _gathered(answer: Answer) -> Answer:
+    """What all processes have, in order; lines are bytes, and may be no text."""
+    mine = [answer.content.decode(errors="surrogateescape"), str(answer.lines), *answer.warnings]
+    every = distributed.gathered(mine)
+    return Answer(
+        b"".join(content.encode(errors="surrogateescape") for content, *_ in every),
+        sum(int(count) for _, count, *_ in every),
+        [warning for _, _, *warnings in every for warning in warnings],
+    )
+
+
+def shared_out(
+    opened: Opened,
+    form: Form,
+    splitting: bool,
+    processes: int,
+    some: Iterable[list[bytes]],
+    first: int,
+    done: Callable[[int], object],
+) -> Iterator[Answer]:
+    """What becomes of each buffer, in so many worker processes; they end when this does.
+
+    Raises what a worker raised, or a UserError if one was killed.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
+    threads = max(1, default_workers() // processes)
+    workers: list[tuple[Any, Connection]] = []
+    try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=_work, args=(theirs, opened, form, splitting, threads), daemon=True
+            )
+            process.start()
+            theirs.close()
+            workers.append((process, ours))
+        for answer in _in_turn([pipe for _, pipe in workers], some, first):
+            done(answer.lines)
+            yield answer
+    finally:
+        for process, _ in workers:
+            process.kill()
+        for process, _ in workers:
+            process.join()
+
+
+def _in_turn(
+    pipes: Sequence[Connection], some: Iterable[list[bytes]], first: int
+) -> Iterator[Answer]:
+    waiting: deque[Connection] = deque()  # who owes an answer, the first first
+    for turn, buffer in enumerate(some):
+        if len(waiting) == AHEAD * len(pipes):
+            yield _received(waiting.popleft())
+        pipe = pipes[turn % len(pipes)]
+        _send(pipe, (buffer, first))
+        waiting.append(pipe)
+        first += len(buffer)
+    while waiting:
+        yield _received(waiting.popleft())
+
+
+def _send(pipe: Connection, task: tuple[list[bytes], int]) -> None:
+    """Gives a worker a task; if it is gone, why shows when it owes an answer."""
+    with _surviving(), suppress(OSError):
+        pipe.send(task)
+
+
+@contextmanager
+def _surviving() -> Iterator[None]:
+    """A reader that went away is an error to whoever writes, even if `| head` ends us quietly."""
+    if not hasattr(signal, "SIGPIPE"):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+def _received(pipe: Connection) -> Answer:
+    try:
+        answer = pipe.recv()
+    except (EOFError, OSError):
+        raise UserError(KILLED) from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _work(pipe: Connection, opened: Opened, form: Form, splitting: bool, threads: int) -> None:
+    """What a worker process does until its parent ends it, or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded
+    tasks: queue.SimpleQueue[tuple[list[bytes], int]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
+    try:
+        one = Filter(opened, form, splitting)
+        while True:
+            pipe.send(one.answer(*tasks.get()))
+    except (UserError, OSError) as error:
+        pipe.send(error)
+    except MemoryError:
+        pipe.send(UserError(KILLED))
+    except Exception:
+        traceback.print_exc()
+        pipe.send(RuntimeError("a worker process failed, as it says above"))
+
+
+def _receive(pipe: Connection, tasks: "queue.SimpleQueue[tuple[list[bytes], int]]") -> None:
+    """Takes what comes even while the worker is busy, so that the parent never waits to send."""
+    try:
+        while True:
+            tasks.put(pipe.recv())
+    except (EOFError, OSError):
+        os._exit(1)  # the parent is gone

@@ -1,0 +1,129 @@
+"""What CTranslate2 needs of a Transformer of ours: its weights by other names, in one folder.
+
+CTranslate2 is told of the same model, not of a similar one. Queries, keys and values are one matrix
+there, and positions a table, whichever way ours tells them. The numbers are float32 always; they
+are rounded, to int8 for instance, when CTranslate2 reads them.
+
+    model.bin                 the weights, under CTranslate2's names
+    config.json               the special tokens, and what layer norms add to variances
+    shared_vocabulary.json    the pieces in the order of their ids (or a file a side)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
+from seq2seq.models.attention import MultiHeadAttention
+from seq2seq.models.layers import LayerNorm
+from seq2seq.models.transformer import FeedForward, Residual, Transformer
+
+
+def convert(model: Transformer, tokenizers: Tokenizers, longest: int, folder: Path) -> None:
+    """Writes the files of a model into a folder that is there.
+
+    `longest` is the number of pieces that a segment may have (data.max_length).
+    """
+    spec = specification(model, longest + 1)
+    source, target = (pieces(tokenizer) for tokenizer in tokenizers)
+    spec.register_source_vocabulary(source)
+    spec.register_target_vocabulary(target)
+    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = (
+        target[token] for token in (UNK, BOS, EOS)
+    )
+    spec.config.decoder_start_token = target[BOS]
+    spec.config.add_source_eos = True
+    spec.validate()
+    spec.optimize()  # what is shared is written once
+    spec.save(str(folder))
+
+
+def pieces(tokenizer: Tokenizer) -> list[str]:
+    """The names of all ids, by which CTranslate2 is spoken to; no two are the same."""
+    return tokenizer.pieces(range(len(tokenizer)))
+
+
+def specification(model: Transformer, length: int) -> Any:
+    """The weights as CTranslate2 names them, for so many positions, without vocabularies."""
+    from ctranslate2.specs import TransformerSpec
+
+    first = model.encoder[0]
+    spec = TransformerSpec.from_config(
+        (len(model.encoder), len(model.decoder)),
+        first.attention.heads,
+        pre_norm=first.attention_residual.pre,
+    )
+    spec.config.layer_norm_epsilon = first.attention_residual.norm.eps
+    embeddings = model.embeddings
+    dim = embeddings.source.embedding_dim
+    spec.encoder.position_encodings.encodings = table_of(model.source_positions, length, dim)
+    spec.decoder.position_encodings.encodings = table_of(model.target_positions, length, dim)
+    spec.encoder.embeddings[0].weight = array(embeddings.source.weight)
+    spec.decoder.embeddings.weight = array(embeddings.target.weight)
+    spec.decoder.projection.weight = array(model.output_weight)
+    for half, norm in ((spec.encoder, model.encoder_norm), (spec.decoder, model.decoder_norm)):
+        if isinstance(norm, LayerNorm):
+            set_norm(half.layer_norm, norm)
+
+    for told, encoder_layer in zip(spec.encoder.layer, model.encoder, strict=True):
+        attention, residual = encoder_layer.attention, encoder_layer.attention_residual
+        set_self_attention(told.self_attention, attention, residual)
+        set_feed_forward(told.ffn, encoder_layer.feed_forward, encoder_layer.feed_forward_residual)
+    for told, layer in zip(spec.decoder.layer, model.decoder, strict=True):
+        set_self_attention(told.self_attention, layer.self_attention, layer.self_residual)
+        set_cross_attention(told.attention, layer.cross_attention, layer.cross_residual)
+        set_feed_forward(told.ffn, layer.feed_forward, layer.feed_forward_residual)
+    return spec
+
+
+def table_of(positions: nn.Module, length: int, dim: int) -> np.ndarray:
+    """What is added to embeddings at each position: (length, dim).
+
+    Waves, learned vectors and none at all are alike then, and no wave is computed in another way.
+    """
+    found = positions(0, length)
+    return array(found if isinstance(found, Tensor) else torch.zeros(length, dim))
+
+
+def set_self_attention(told: Any, attention: MultiHeadAttention, residual: Residual) -> None:
+    """Queries, keys and values are one product."""
+    set_norm(told.layer_norm, residual.norm)
+    for part in ("weight", "bias"):
+        parts = [getattr(linear, part) for linear in (attention.query, attention.memory)]
+        setattr(told.linear[0], part, array(torch.cat(parts)))
+    set_linear(told.linear[1], attention.output)
+
+
+def set_cross_attention(told: Any, attention: MultiHeadAttention, residual: Residual) -> None:
+    """Queries are a product of the target, keys and values one of the source."""
+    set_norm(told.layer_norm, residual.norm)
+    for part, linear in zip(
+        told.linear, (attention.query, attention.memory, attention.output), strict=True
+    ):
+        set_linear(part, linear)
+
+
+def set_feed_forward(told: Any, feed_forward: FeedForward, residual: Residual) -> None:
+    """The two maps around the rectifier."""
+    set_norm(told.layer_norm, residual.norm)
+    into, *_, out_of = feed_forward
+    set_linear(told.linear_0, into)
+    set_linear(told.linear_1, out_of)
+
+
+def set_linear(told: Any, linear: nn.Module) -> None:
+    """A linear map with its bias."""
+    told.weight, told.bias = array(linear.weight), array(linear.bias)
+
+
+def set_norm(told: Any, norm: nn.Module) -> None:
+    """A layer norm."""
+    told.gamma, told.beta = array(norm.weight), array(norm.bias)
+
+
+def array(tensor: Any) -> np.ndarray:
+    """The numbers of a tensor, in float32."""
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
