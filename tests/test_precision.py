@@ -144,7 +144,7 @@ def test_perplexity_is_near_that_of_float32(kind):
 
 
 SHAPES = """
-import seq2seq.training
+import seq2seq.models
 import torch
 
 def resident():

@@ -1,17 +1,12 @@
 """The laws of minimum Bayes risk."""
 
 import numpy as np
-import pytest
 import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
-from test_search import model_of
 
 from seq2seq.config import Decoding
-from seq2seq.config.options import Decoding as Options
-from seq2seq.decoding.engine import Request
-from seq2seq.decoding.pytorch import PyTorch
-from seq2seq.decoding.risk import UTILITIES, least_risk, wanted
+from seq2seq.decoding.risk import UTILITIES, least_risk
 
 UTILITY = np.random.default_rng(1).random((5, 5))
 
@@ -39,7 +34,7 @@ def test_utilities_are_those_of_sacrebleu():
     one, other = "the green house is old", "the old house is green now"
     assert UTILITIES["chrf"](one, other) == sacrebleu.sentence_chrf(one, [other]).score
     assert UTILITIES["bleu"](one, other) == sacrebleu.sentence_bleu(one, [other]).score
-    for name in Options.model_fields["risk"].annotation.__args__:
+    for name in Decoding.model_fields["risk"].annotation.__args__:
         assert name == "none" or UTILITIES[name]("", "a") == 0
 
 
@@ -49,12 +44,3 @@ def test_the_one_in_the_middle_has_the_least_risk():
         order = least_risk(texts, utility)
         assert texts[order[0]] == "a cat sits on the mat"
         assert texts[order[-1]] == "dogs bark"
-
-
-@pytest.mark.parametrize("sampling", [True, False])
-def test_an_engine_gives_as_many_candidates_as_there_are_to_choose_from(sampling):
-    options = Decoding(risk="chrf", candidates=6, beam=8, sampling=sampling, n_best=2)
-    assert wanted(options) == 6
-    assert wanted(options.model_copy(update={"risk": "none"})) == 2
-    found = PyTorch(model_of("lstm", vocab=11)).search([Request([5], 5)] * 3, options)
-    assert [len(some) for some in found] == [6] * 3

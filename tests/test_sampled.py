@@ -25,8 +25,8 @@ def sample_toys(
     """Samples of toys that differ by the requests' sources, of one number each."""
     numbers = torch.tensor([one.source[0] for one in requests])
     state = {"count": torch.zeros_like(numbers), "row": torch.zeros_like(numbers)[:, None]}
-    asked = Decoding(sampling=True, **options)
-    return sample(toy(VOCAB), state, {"number": numbers}, requests, asked, count)
+    asked = Decoding(sampling=True, n_best=count, **options)
+    return sample(toy(VOCAB), state, {"number": numbers}, requests, asked)
 
 
 def of_toys(count: int, longest: int = 4) -> list[Request]:
@@ -117,7 +117,9 @@ def test_samples_keep_the_rules(request_, present, size):
     for one in found:
         assert keeps(one.tokens, request, Decoding(no_repeat_ngram=size))
         assert all(contains(one.tokens, phrase) for phrase in possible(request))
-    if not size:
+        own = log_probability(follow_of(request._replace(number=5)), one.tokens)
+        assert one.log_probability == pytest.approx(own)
+    if not (size or request.absent):
         assert len(found) == 5
 
 

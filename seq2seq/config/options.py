@@ -257,7 +257,7 @@ class Decoding(Section):
     diversity_penalty: Annotated[PositiveOrZero, FREE] = 0.5
     """What a group pays for each token that groups before it have chosen at the same step."""
     sampling: Annotated[bool, FREE] = False
-    """Whether to draw translations at random; beam and penalties are then not used."""
+    """Whether to draw translations at random; n_best are drawn, without a beam."""
     temperature: Annotated[Positive, FREE] = 1.0
     """What logits are divided by before a token is drawn."""
     top_k: Annotated[CountOrZero, FREE] = 0
@@ -283,7 +283,7 @@ class Decoding(Section):
     no_repeat_ngram: Annotated[CountOrZero, FREE] = 0
     """No so many pieces stand side by side twice in a translation; 0: they may."""
     repetition_penalty: Annotated[float, FREE, Field(strict=True, ge=1)] = 1.0
-    """What divides the score of pieces that the translation has already (Keskar et al. 2019)."""
+    """What multiplies the cost of pieces that the translation has already (Keskar et al. 2019)."""
     batch_tokens: Annotated[Count, FREE] = 4096
     """Padded source positions times beam that are decoded together."""
 
@@ -293,6 +293,8 @@ class Decoding(Section):
                 "diversity_groups",
                 f"{self.diversity_groups} groups cannot share a beam of {self.beam} evenly",
             )
+        if self.risk != "none" and self.n_best > self.candidates:
+            yield "n_best", f"{self.candidates} candidates have no {self.n_best} best"
         if self.n_best > self.beam and not self.sampling and self.risk == "none":
             yield "n_best", f"a beam of {self.beam} has no {self.n_best} best; widen decoding.beam"
 

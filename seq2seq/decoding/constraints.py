@@ -3,8 +3,10 @@
 A rule sees to it that no hypothesis ends without its phrases, nor comes to where there is no more
 room for them. Dynamic beam allocation (Post and Vilar 2018; Hu et al. 2019) makes the beam hold
 hypotheses that have come differently far with them, so that phrases stand where they fit best, and
-not where room runs out. What phrases share may overlap; one that is asked for twice begins at two
-places.
+not where room runs out. Phrases may overlap; one that is asked for twice begins at two places.
+
+What each hypothesis still needs is found by plain programs, not by tensors: only requests with
+phrases pay for that, and a step of a model takes far longer.
 
 Shapes: R searches (each for one request), W hypotheses of each, K those that a search keeps,
 V vocabulary, T tokens written so far.
@@ -163,16 +165,6 @@ class Constraints:
         where = torch.tensor(chosen).to(best)
         return Candidates(flat.gather(1, where), where)
 
-    def goes_on(self, places: Tensor, going: Tensor, ended: Tensor) -> Tensor:
-        """Which searches (R,) go on although as many hypotheses as they keep have ended.
-
-        Those with phrases do while a hypothesis that goes on would be better than the worst of
-        them, if it ended now: those that came to their phrases first are seldom the best. The
-        scores of both are (R, K).
-        """
-        constrained = torch.tensor([bool(self.wanted[place].phrases) for place in places.tolist()])
-        return constrained.to(places.device) & (going.amax(dim=1) > ended.amin(dim=1))
-
     def _need_after(self, place: int, progress: Progress, token: int) -> int:
         return self.wanted[place].need(self.wanted[place].after(progress, token))
 
@@ -206,10 +198,8 @@ def contains(tokens: Sequence[int], phrase: Phrase) -> bool:
 def overlap(written: Phrase, phrase: Phrase) -> int:
     """The length of the longest end of what is written that is a beginning of a phrase, not all."""
     longest = min(len(written), len(phrase) - 1)
-    return next(
-        (size for size in range(longest, 0, -1) if written[-size:] == phrase[:size]),
-        0,
-    )
+    sizes = (size for size in range(longest, 0, -1) if written[-size:] == phrase[:size])
+    return next(sizes, 0)
 
 
 def ranked(totals: dict[int, float]) -> list[int]:

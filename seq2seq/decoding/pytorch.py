@@ -12,7 +12,6 @@ from seq2seq.data.batches import rectangle
 from seq2seq.data.store import Side
 from seq2seq.decoding.coverage import Step, covering
 from seq2seq.decoding.engine import Hypothesis, Request
-from seq2seq.decoding.risk import wanted
 from seq2seq.decoding.sampling import sample
 from seq2seq.decoding.search import search
 from seq2seq.errors import UserError
@@ -43,7 +42,7 @@ class PyTorch:
         for batch in batches(requests, options):
             some = self._found([requests[number] for number in batch], options)
             for number, hypotheses in zip(batch, some, strict=True):
-                found[number] = hypotheses[: wanted(options)]
+                found[number] = hypotheses[: options.n_best]
             done(len(batch))
         self.model.train(training)
         if not all(found):
@@ -72,7 +71,7 @@ class PyTorch:
             encoded = self.model.encode(torch.from_numpy(ids).to(self.device))
             state = self.model.start(encoded)
             if options.sampling:
-                return sample(step, state, encoded, some, options, wanted(options))
+                return sample(step, state, encoded, some, options)
             if options.coverage_penalty:
                 step, encoded = covering(self.model, step, encoded, some)
             return search(step, state, encoded, some, options)
@@ -89,7 +88,7 @@ def batches(requests: Sequence[Request], options: Decoding) -> Iterator[list[int
     So if memory is short, that shows at once. Those with words that must be present are apart:
     others do not pay for them.
     """
-    width = wanted(options) if options.sampling else options.beam
+    width = options.n_best if options.sampling else options.beam
     for constrained in (False, True):
         numbers = [row for row, one in enumerate(requests) if bool(one.present) == constrained]
         numbers.sort(key=lambda number: -len(requests[number].source))

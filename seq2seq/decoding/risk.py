@@ -6,15 +6,10 @@ Byrne 2004; Eikema and Aziz 2020).
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-
-from seq2seq.config import Decoding
+from functools import cache
+from typing import Any
 
 Utility = Callable[[str, str], float]  # how good a translation is if the other is the true one
-
-
-def wanted(options: Decoding) -> int:
-    """How many hypotheses of a line to look for."""
-    return options.n_best if options.risk == "none" else options.candidates
 
 
 def least_risk(texts: Sequence[str], utility: Utility) -> list[int]:
@@ -33,17 +28,21 @@ def least_risk(texts: Sequence[str], utility: Utility) -> list[int]:
 
 
 def chrf(text: str, other: str) -> float:
-    """The chrF of a translation (Popovic 2015), 0 to 100."""
-    from sacrebleu import sentence_chrf
-
-    return sentence_chrf(text, [other]).score
+    """The chrF of a translation (Popović 2015), 0 to 100."""
+    return _metric("CHRF").sentence_score(text, [other]).score
 
 
 def bleu(text: str, other: str) -> float:
     """The BLEU of a translation of one line (Papineni et al. 2002), 0 to 100."""
-    from sacrebleu import sentence_bleu
-
-    return sentence_bleu(text, [other]).score
+    return _metric("BLEU", effective_order=True).sentence_score(text, [other]).score
 
 
 UTILITIES: dict[str, Utility] = {"chrf": chrf, "bleu": bleu}
+
+
+@cache
+def _metric(name: str, **options: Any) -> Any:
+    """A metric of sacreBLEU, made once: that takes longer than a score."""
+    import sacrebleu.metrics
+
+    return getattr(sacrebleu.metrics, name)(**options)

@@ -26,19 +26,14 @@ WORD = 1 << 64  # numbers that a word of Philox can be
 
 @torch.inference_mode()
 def sample(
-    step: Step,
-    state: State,
-    encoded: Encoded,
-    requests: Sequence[Request],
-    options: Decoding,
-    count: int,
+    step: Step, state: State, encoded: Encoded, requests: Sequence[Request], options: Decoding
 ) -> list[list[Hypothesis]]:
-    """So many independent translations of each request, the likeliest first.
+    """`options.n_best` independent translations of each request, the likeliest first.
 
     Two may be the same. `state` is that of one hypothesis a sentence, before its first token. A
     sample that rules leave nothing to go on with is lost.
     """
-    device = next(iter(encoded.values())).device
+    device, count = next(iter(encoded.values())).device, options.n_best
     constraints = Constraints(requests) if any(one.present for one in requests) else None
     rules = rules_of(requests, options, device, [constraints.forbid] if constraints else [])
     uniforms = torch.from_numpy(random_numbers(requests, options.seed, count)).to(device)

@@ -90,9 +90,10 @@ class Finished(NamedTuple):
             for score, log_probability, tokens in rows
             if score > FORBIDDEN
         ]
-        ranked = sorted(found, key=lambda one: -one.score)
-        once = {tuple(one.tokens): one for one in reversed(ranked)}  # the best of its like
-        return [one for one in ranked if once[tuple(one.tokens)] is one]
+        once: dict[tuple[int, ...], Hypothesis] = {}
+        for one in sorted(found, key=lambda one: -one.score):
+            once.setdefault(tuple(one.tokens), one)
+        return list(once.values())
 
 
 class Plan:
@@ -104,10 +105,10 @@ class Plan:
         self.options, self.groups = options, options.diversity_groups
         self.beam = options.beam // self.groups  # K
         self.longest = torch.tensor([one.longest for one in requests], device=device)
-        self.constraints = Constraints(requests) if any(one.present for one in requests) else None
-        more = [self.constraints.forbid] if self.constraints else []
+        constraints = Constraints(requests) if any(one.present for one in requests) else None
+        more = [constraints.forbid] if constraints else []
         self.rules = rules_of(requests, options, device, more)
-        choose = self.constraints.choose if self.constraints else likeliest
+        choose = constraints.choose if constraints else likeliest
         self.choose = choose if self.groups == 1 else apart(choose, options)
         self.reranks = self.groups > 1 or options.repetition_penalty > 1
 
@@ -148,9 +149,6 @@ class Plan:
         """Which searches (R,) are: K hypotheses have ended, or none can go on."""
         length = going.tokens.shape[2] - 1
         full = (finished.scores > FORBIDDEN).all(dim=1)
-        if self.constraints:
-            now = going.scores / penalty(length, self.options)
-            full &= ~self.constraints.goes_on(places, now, finished.scores)
         nothing_left = (going.scores == FORBIDDEN).all(dim=1)
         return full | nothing_left | (self.longest[places] < length)
 

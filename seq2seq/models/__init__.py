@@ -1,5 +1,13 @@
 """The models: an encoder and a decoder behind one interface."""
 
+import os
+
+# oneDNN and PyTorch keep what they have compiled for a shape of products in bfloat16, a thousand
+# shapes each. Every batch and every step of a search brings new ones: more than a gigabyte in all,
+# where enough is what comes again soon. They look here when the first product is made.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "8")
+
 from seq2seq.config import Config
 from seq2seq.models.interface import Encoded, Seq2Seq, State, select
 from seq2seq.models.recurrent import Recurrent
