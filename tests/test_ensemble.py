@@ -19,7 +19,7 @@ from test_search import (
 
 from seq2seq.config import Decoding
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import BOS, PAD
+from seq2seq.data.tokenizer import BOS, EOS, PAD
 from seq2seq.decoding.engine import Request
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.pytorch import PyTorch
@@ -63,7 +63,8 @@ def test_an_ensemble_says_the_mean_of_what_its_models_say(kinds):
     target = torch.tensor([[BOS, 5, 6, 7]])
     for source in SOURCE:
         one = source[None, source != PAD]
-        found = model_follow(Ensemble(models), one)(target[0, 1:].tolist())
+        with torch.no_grad():
+            found = Ensemble(models)(one, target)[0, -1].tolist()
         assert found == pytest.approx(mean_follow(models, one)(target[0, 1:].tolist()))
 
 
@@ -106,4 +107,7 @@ def test_an_ensemble_computes_in_the_precision_that_is_asked_for(kinds):
     (found,) = PyTorch(ensemble, "bf16").search([Request([5, 9], 5)], Decoding())
     assert found[0].log_probability == pytest.approx(expected[0].log_probability, rel=0.2, abs=1)
     assert found[0].log_probability != expected[0].log_probability
+    ensemble.precision = torch.bfloat16
+    encoded = ensemble.encode(torch.tensor([[5, 9, EOS]]))
+    assert {tensor.dtype for tensor in encoded.values()} == {torch.bfloat16}
     assert {parameter.dtype for parameter in ensemble.parameters()} == {torch.float32}
