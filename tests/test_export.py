@@ -50,7 +50,7 @@ def test_an_exported_model_folder_needs_nothing_else(own, command, tmp_path):
     assert result.err == (
         f"{output} is runs/toy/best for safetensors; log-probabilities differ by 0 at most\n"
     )
-    Path("runs").rename("elsewhere")
+    Path("runs").rename(tmp_path / "elsewhere")
     assert command("translate", "--model", output, stdin=LINES).out == expected
 
 

@@ -665,7 +665,8 @@ def test_all_damaged_files_are_named_at_once(folder):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     place = tmp_path / "nothing"
-    assert complaint(place) == f"{place} cannot be used: manifest.json is missing; {REMEDY}"
+    remedy = "name a run, such as runs/quickstart, or a model"
+    assert complaint(place) == f"{place} is no folder; {remedy}"
 
 
 @pytest.mark.parametrize(
