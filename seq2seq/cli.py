@@ -15,8 +15,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from seq2seq import distributed, flags
+from seq2seq import distributed
 from seq2seq.errors import ConfigError, SharedError, Stopped, UserError
+from seq2seq.flags.evaluate import evaluate as flags_of_evaluate
+from seq2seq.flags.translate import translate as flags_of_translate
 
 app = typer.Typer(
     help="Turns pairs of text into a model: prepare, train, evaluate, translate.",
@@ -170,65 +172,18 @@ def export(
 
 
 @app.command()
-def evaluate(
-    context: typer.Context,
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[RUN or MODEL]",
-            envvar="SEQ2SEQ_MODEL",
-            help="A run or model folder. Default: the newest run.",
-        ),
-    ] = None,
-    source: Annotated[Path | None, typer.Option(help="A file to translate and score.")] = None,
-    reference: Annotated[
-        list[Path] | None, typer.Option(help="What it should become; several times: any of these.")
-    ] = None,
-    hypothesis: Annotated[
-        Path | None, typer.Option(help="Score this file against --reference, without a model.")
-    ] = None,
-    compare: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="OTHER",
-            help="Another model (or file, with --hypothesis): does it differ by more than chance?",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
-    ] = None,
-    overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
-    device: Device = None,
-    tag: Tag = None,
-) -> None:
-    """Score a model on its test sets or on given files: perplexity, BLEU, chrF, TER, ROUGE."""
-    from seq2seq.evaluate import evaluate
-
+@wraps(flags_of_evaluate)
+def evaluate(**given: Any) -> None:
+    # its flags and its help are those of the function it wraps
     die_with_reader()
-    named_by = context.get_parameter_source("run")
-    if hypothesis and named_by and named_by.name == "ENVIRONMENT":
-        run = None  # SEQ2SEQ_MODEL names the model where one is needed
-    evaluate(
-        run,
-        overrides or [],
-        source=source,
-        references=reference or [],
-        hypothesis=hypothesis,
-        compare=compare or [],
-        output=output,
-        as_json=as_json,
-        device=device,
-        tag=tag,
-    )
+    flags_of_evaluate(**given)
 
 
 @app.command()
-@wraps(flags.translate)
+@wraps(flags_of_translate)
 def translate(**given: Any) -> None:
-    # its flags and its help are those of the function it wraps
     die_with_reader()
-    flags.translate(**given)
+    flags_of_translate(**given)
 
 
 @app.command()

@@ -31,6 +31,7 @@ FLOORS = [
     {"models"},
     {"runs", "training", "decoding", "scoring"},
     {"prepare", "filtering", "python", "evaluate", "average", "export", "overview", "score"},
+    {"report"},
     {"translate"},
     {"preview", "validation", "claims"},
     {"train"},

@@ -1,4 +1,4 @@
-"""The flags of `seq2seq translate`, and what they ask for. Loads nothing heavy: --help is quick."""
+"""The flags of `seq2seq translate`, and what they ask for."""
 
 from pathlib import Path
 from typing import Annotated, Literal
