@@ -16,7 +16,7 @@ from seq2seq.training import loss
 from seq2seq.training.loss import (
     ChunkedCrossEntropy,
     Criterion,
-    divergence,
+    cross_entropy,
     perplexity,
     summed_loss,
 )
@@ -75,7 +75,7 @@ def test_chunks_are_cross_entropy_in_value_and_gradient(monkeypatch, smoothing, 
     monkeypatch.setitem(loss.CHUNK, "cpu", logits_at_a_time)
     hidden, weight, targets = drawn(11, 5, VOCAB)
     expected, plain = plainly(hidden, weight, targets, smoothing)
-    found, nll = ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)
+    found, nll = cross_entropy(hidden[None], weight, targets, smoothing)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(nll, plain)
     gradients = torch.autograd.grad(found / 7, (hidden, weight))
@@ -89,7 +89,7 @@ def test_gradients_are_finite_differences(monkeypatch, smoothing):
     targets = torch.tensor([0, 5, 2, 2, 1])
 
     def smoothed(hidden: Tensor, weight: Tensor) -> Tensor:
-        return ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing)[0]
+        return cross_entropy(hidden[None], weight, targets, smoothing)[0]
 
     assert torch.autograd.gradcheck(smoothed, (hidden, weight))
 
@@ -102,7 +102,7 @@ def test_low_precision_costs_its_rounding_and_no_more(monkeypatch, precision, ro
     hidden, weight, targets = drawn(200, 32, VOCAB, spread=0.5)
     low = hidden.detach().to(precision).requires_grad_()
     master = weight.detach().to(precision).float().requires_grad_()
-    found, nll = ChunkedCrossEntropy.apply(low, master, targets, smoothing)
+    found, nll = cross_entropy(low[None], master, targets, smoothing)
     exact = low.detach().double().requires_grad_(), master.detach().double().requires_grad_()
     expected, plain = plainly(*exact, targets, smoothing)
 
@@ -123,11 +123,9 @@ def test_logits_far_apart_give_finite_and_exact_losses(precision):
     hidden = logits.to(precision).requires_grad_()
     targets, by_hand = torch.tensor([0, 2, 1]), [0.0, 256.0, math.log(2)]
     for row, expected in enumerate(by_hand):
-        found, nll = ChunkedCrossEntropy.apply(
-            hidden[row : row + 1], weight, targets[row : row + 1], 0.0
-        )
+        found, nll = cross_entropy(hidden[None, row : row + 1], weight, targets[row : row + 1], 0.0)
         assert found.item() == nll.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
-    smoothed, _ = ChunkedCrossEntropy.apply(hidden, weight, targets, 0.3)
+    smoothed, _ = cross_entropy(hidden[None], weight, targets, 0.3)
     expected, _ = plainly(hidden.double(), weight.double(), targets, 0.3)
     assert smoothed.item() == pytest.approx(expected.item(), rel=1e-6)
     gradients = torch.autograd.grad(smoothed, (hidden, weight))
@@ -140,7 +138,7 @@ def test_many_large_logits_leave_no_rounding_in_a_small_loss(smoothing):
     hidden = torch.rand(20_000, 1) * 500 + 100
     weight = torch.tensor([[1.0], [1 - 2**-7]])  # so that the truth is a little ahead
     targets = torch.zeros(len(hidden), dtype=torch.int64)
-    found = torch.stack(ChunkedCrossEntropy.apply(hidden, weight, targets, smoothing))
+    found = torch.stack(cross_entropy(hidden[None], weight, targets, smoothing))
     exact = torch.stack(plainly(hidden.double(), weight.double(), targets, smoothing))
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0)
 
@@ -202,8 +200,10 @@ def test_r_drop_is_its_formula_in_value_and_gradient(monkeypatch, kind, at_a_tim
 
 
 def test_predictions_that_agree_are_not_apart():
-    hidden, weight, _ = drawn(9, 5, VOCAB)
-    assert divergence(hidden, hidden, weight).item() == 0.0
+    hidden, weight, targets = drawn(9, 5, VOCAB)
+    twice = torch.stack([hidden, hidden])
+    found, plain = (cross_entropy(twice, weight, targets, 0.1, share) for share in (3.0, 0.0))
+    assert found == plain
     config = config_of(r_drop=3.0)
     model, batch = build_tiny(config).double(), batch_of(pairs(6))  # without dropout
     found, plain = Criterion(model, config.training)(batch), summed_loss(model, batch, 0.1)

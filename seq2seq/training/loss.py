@@ -1,7 +1,7 @@
 """Label-smoothed cross-entropy, summed over target tokens.
 
-Shapes: B pairs, T target positions, N target tokens that are not padding, n of them at a time,
-D width, V vocabulary.
+Shapes: B pairs, T target positions, P passes over them, N target tokens that are not padding, n of
+them (of all passes) at a time, D width, V vocabulary.
 """
 
 import math
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from seq2seq import distributed
 from seq2seq.config import Training
@@ -46,11 +45,10 @@ class Criterion(nn.Module):
         source, target_in, target_out = (ids.repeat(2, 1) for ids in batch[:3])
         twice = Batch(source, target_in, target_out, 2 * batch.target_tokens)
         hidden, targets = predictions(self.model, twice)
-        one, other = hidden.chunk(2)
+        passes, true = torch.stack(hidden.chunk(2)), targets[: len(targets) // 2]
         weight = self.model.output_weight
-        smoothed, nll = ChunkedCrossEntropy.apply(hidden, weight, targets, self.label_smoothing)
-        differing = divergence(one, other, weight)
-        return Loss(smoothed / 2 + self.r_drop * differing / 4, nll / 2)
+        smoothed, nll = cross_entropy(passes, weight, true, self.label_smoothing, self.r_drop)
+        return Loss(smoothed / 2, nll / 2)
 
 
 def summed_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> Loss:
@@ -62,8 +60,8 @@ def summed_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> L
     hidden, targets = predictions(model, batch)
     weight = model.output_weight
     if not torch.is_grad_enabled():
-        weight = weight.detach()  # else the function below would work out gradients for nothing
-    return Loss(*ChunkedCrossEntropy.apply(hidden, weight, targets, label_smoothing))
+        weight = weight.detach()  # else gradients would be worked out for nothing
+    return cross_entropy(hidden[None], weight, targets, label_smoothing)
 
 
 def predictions(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -73,33 +71,24 @@ def predictions(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
     return hidden[real], batch.target_out[real]
 
 
-def divergence(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
-    """How far the predictions of two sets of hidden states (N, D) are apart, summed over both ways.
+def cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float, r_drop: float = 0.0
+) -> Loss:
+    """The loss of the hidden states (P, N, D) of P passes, summed over these too.
 
-    That is KL(p, q) + KL(q, p), computed for some of them at a time, and again for the gradient.
+    `weight` (V, D) is the output projection, `targets` (N,) are the true pieces. Two passes whose
+    predictions p and q are apart cost `r_drop` / 2 times KL(p, q) + KL(q, p) more.
     """
-
-    def of_some(one: Tensor, other: Tensor, weight: Tensor) -> Tensor:
-        p, q = (
-            (hidden @ weight.to(hidden.dtype).T).log_softmax(dim=1, dtype=weight.dtype)
-            for hidden in (one, other)
-        )
-        return ((p.exp() - q.exp()) * (p - q)).sum()
-
-    size = chunk_size(one, weight)
-    parts = zip(one.split(size), other.split(size), strict=True)
-    return torch.stack(
-        [checkpoint(of_some, *part, weight, use_reentrant=False) for part in parts]
-    ).sum()
+    return Loss(*ChunkedCrossEntropy.apply(hidden, weight, targets, label_smoothing, r_drop))
 
 
 def chunk_size(hidden: Tensor, weight: Tensor) -> int:
-    """How many hidden states to compute logits of at a time."""
-    return max(1, CHUNK.get(hidden.device.type, LARGE_CHUNK) // len(weight))
+    """How many hidden states of each pass to compute logits of at a time."""
+    return max(1, CHUNK.get(hidden.device.type, LARGE_CHUNK) // (len(hidden) * len(weight)))
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """The loss of hidden states (N, D) under an output projection (V, D), and its gradients.
+    """What `cross_entropy` computes, and its gradients.
 
     All logits at once would be the largest thing in memory by far, read and written many times
     over. So some of them are computed, turned into their gradient in place, and used up before the
@@ -112,24 +101,31 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, label_smoothing: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        label_smoothing: float,
+        r_drop: float,
     ) -> tuple[Tensor, Tensor]:
-        vocab = len(weight)
+        (passes, _, dim), vocab = hidden.shape, len(weight)
         learning = any(ctx.needs_input_grad)
         hidden_gradient = torch.empty_like(hidden if learning else hidden[:0])
         weight_gradient = torch.zeros_like(weight if learning else weight[:0])
-        nll, uniform = weight.new_zeros(()), weight.new_zeros(())
+        nll, uniform, apart = (weight.new_zeros(()) for _ in range(3))
         projection = weight.to(hidden.dtype)
         mean = weight.mean(dim=0)  # (D,)
         size = chunk_size(hidden, weight)
         # the same memory for all: new memory costs more than what is computed in it
-        logits_memory = hidden.new_empty(min(size, len(hidden)), vocab)
+        logits_memory = hidden.new_empty(passes * min(size, len(targets)), vocab)
         memory = logits_memory.to(weight.dtype)  # the same where the precision is
         product = torch.empty_like(projection if learning else projection[:0])
-        for start in range(0, len(hidden), size):
-            some, true = hidden[start : start + size], targets[start : start + size]
+        for start in range(0, len(targets), size):
+            some = hidden[:, start : start + size].reshape(-1, dim)  # (n, D)
+            true = targets[start : start + size].repeat(passes)
             logits = torch.mm(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
             largest, true_logits = logits.amax(dim=1), logits.gather(1, true[:, None])[:, 0]
+            differences = difference_of_halves(logits, weight.dtype) if r_drop else None
             probabilities = memory[: len(some)]
             torch.softmax(logits, dim=1, dtype=weight.dtype, out=probabilities)
             partition = largest - probabilities.amax(dim=1).log()
@@ -137,23 +133,55 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             nll += (partition - true_logits).sum()
             if label_smoothing:
                 uniform += (partition - some.to(weight.dtype) @ mean).sum()
+            if differences is not None:
+                apart += drawn_together(differences, partition, probabilities, r_drop / 2)
             if learning:
                 share = probabilities.new_full((len(true), 1), label_smoothing - 1)
                 gradient = logits.copy_(probabilities.scatter_add_(1, true[:, None], share))
-                torch.mm(gradient, projection, out=hidden_gradient[start : start + size])
+                some_gradient = torch.mm(gradient, projection).view(passes, -1, dim)
+                hidden_gradient[:, start : start + size] = some_gradient
                 weight_gradient += torch.mm(gradient.T, some, out=product)
         if learning and label_smoothing:
             hidden_gradient -= (label_smoothing * mean).to(hidden.dtype)
-            sums = hidden.sum(dim=0, dtype=weight.dtype)
+            sums = hidden.sum(dim=(0, 1), dtype=weight.dtype)
             weight_gradient -= sums * (label_smoothing / vocab)
         ctx.gradients = hidden_gradient, weight_gradient
         ctx.mark_non_differentiable(nll)
-        return (1 - label_smoothing) * nll + label_smoothing * uniform, nll
+        smoothed = (1 - label_smoothing) * nll + label_smoothing * uniform
+        return smoothed + r_drop / 2 * apart, nll
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, scale: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, weight_gradient = ctx.gradients
-        return hidden_gradient.mul_(scale), weight_gradient.mul_(scale), None, None
+        return hidden_gradient.mul_(scale), weight_gradient.mul_(scale), None, None, None
+
+
+def difference_of_halves(logits: Tensor, precision: torch.dtype) -> Tensor:
+    """By how much the logits (n, V) of one pass are above those of the other: (n / 2, V)."""
+    one, other = logits.chunk(2)
+    return one.to(precision, copy=True).sub_(other)
+
+
+def drawn_together(
+    differences: Tensor, partition: Tensor, probabilities: Tensor, share: float
+) -> Tensor:
+    """How far two passes are apart, KL(p, q) + KL(q, p), summed; adds `share` of its gradient.
+
+    The first half of the log-partitions (n,) and of the `probabilities` (n, V) is of one pass, the
+    other of the other, `differences` are those of their logits (n / 2, V). The gradient by logits
+    is added to the probabilities, in place; with r = log p - log q, that by the logits of p is
+    p * (r - KL(p, q)) + p - q.
+    """
+    p, q = probabilities.chunk(2)
+    of_p, of_q = partition.chunk(2)
+    ratio = differences.add_((of_q - of_p)[:, None])
+    p_to_q, q_to_p = torch.linalg.vecdot(p, ratio), -torch.linalg.vecdot(q, ratio)
+    factor_of_p = torch.add((1 + share * (1 - p_to_q))[:, None], ratio, alpha=share)
+    factor_of_q = ratio.mul_(-share).add_((1 + share * (1 - q_to_p))[:, None])
+    before = p.clone()
+    p.mul_(factor_of_p).sub_(q, alpha=share)
+    q.mul_(factor_of_q).sub_(before, alpha=share)
+    return (p_to_q + q_to_p).sum()
 
 
 @torch.inference_mode()
