@@ -28,6 +28,7 @@ from seq2seq.data.workers import default_workers, spread
 from seq2seq.distributed import everywhere, leads, least, together
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
+from seq2seq.origins import completed, origin_of
 
 SETS = ("train", "valid")
 SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
@@ -46,6 +47,7 @@ class Prepared(NamedTuple):
 
 def prepare(config: Config, *, workers: int | None = None) -> Prepared:
     """Makes what is missing or out of date, and opens it."""
+    config = completed(config)
     folder = folder_of(config)
     busy = f"waiting for another process, which prepares {folder}"
     held = lock(folder / ".lock", wait=lambda: say(busy)) if leads() else nullcontext()
@@ -116,10 +118,18 @@ class Preparation:
             self.manifest.load()
 
     def make_tokenizers(self) -> None:
-        """Reads the tokenizers, or makes them of the training text."""
+        """Reads the tokenizers, or makes them of the training text, or takes those of a model."""
         options, folder = self.config.tokenizer, self.folder
-        tags = self._tags("train")
-        key = fingerprint([self._clean_key("train"), tags, options.model_dump(), self.config.seed])
+        if origin := origin_of(self.config):
+            self.tokenizers = origin.tokenizers
+            key = origin.tokenizers.fingerprint
+            if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
+                self.lead(lambda: self._keep_tokenizers(key, origin.tokenizers))
+            return
+        tags, more = self._tags("train"), self._own_pieces()
+        key = fingerprint(
+            [self._clean_key("train"), tags, options.model_dump(), self.config.seed, *more]
+        )
         if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
             cleaned = self._cleaned("train")
             self.lead(lambda: self._train_tokenizers(key, cleaned))
@@ -142,6 +152,11 @@ class Preparation:
 
     def _tags(self, name: str) -> list[str | None]:
         return [known.corpus.tag for known in self.known[name]]
+
+    def _own_pieces(self) -> list[str]:
+        """The pieces that objectives need, beside tags."""
+        corpora = [*self.config.data.train, self.config.data.valid]
+        return sorted(set().union(*(corpus.pieces - {corpus.tag} for corpus in corpora)))
 
     def _clean_key(self, name: str) -> list[Any]:
         """All that the clean text of a set depends on."""
@@ -183,8 +198,9 @@ class Preparation:
         return CleanSet(work, plan, work.dropped())
 
     def _train_tokenizers(self, key: str, cleaned: CleanSet) -> None:
-        options, folder = self.config.tokenizer, self.folder
-        tags = [corpus.tag for corpus in self.config.data.train if corpus.tag]
+        options = self.config.tokenizer
+        tags = {corpus.tag for corpus in self.config.data.train if corpus.tag}
+        own = [*sorted(tags), *self._own_pieces()]
         if not any((some == KEPT).any() for some in cleaned.work.fates(cleaned.plan)):
             nothing = [Outcome(0, 0, 0, 0, [])] * len(cleaned.dropped)
             raise nothing_left("train", self._facts("train", cleaned, nothing))
@@ -202,12 +218,16 @@ class Preparation:
             return train_tokenizer(lines(sides), options, self.config.seed, **more)
 
         if options.shared:
-            tokenizers = Tokenizers(*[trained(slice(2), tags=sorted(set(tags)))] * 2)
+            tokenizers = Tokenizers(*[trained(slice(2), tags=own)] * 2)
         else:
             tokenizers = Tokenizers(
-                trained(slice(1), tags=sorted(set(tags)), text="the source text"),
+                trained(slice(1), tags=own, text="the source text"),
                 trained(slice(1, 2), text="the target text"),
             )
+        self._keep_tokenizers(key, tokenizers)
+
+    def _keep_tokenizers(self, key: str, tokenizers: Tokenizers) -> None:
+        folder = self.folder
         self.manifest.forget("tokenizer")
         for file in folder.glob("tokenizer*.model"):
             file.unlink()

@@ -21,6 +21,7 @@ from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.models.folder import choose_device
+from seq2seq.origins import completed
 from seq2seq.prepare import folder_of, prepare
 from seq2seq.train import new_learner, training_batches
 from seq2seq.training.learner import Learner
@@ -76,6 +77,7 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
     """Prepares, and prints what training would learn from, what it would take, and how long."""
     if distributed.size() > 1:
         raise UserError("--dry-run is for one process; start it without torchrun")
+    config = completed(config)
     say(f"data is prepared in {folder_of(config)}, as training does it; runs/ is left as it is")
     prepared = prepare(config, workers=workers)
     batches = training_batches(config, prepared)

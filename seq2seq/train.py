@@ -16,6 +16,7 @@ from seq2seq.config import Config, dump
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
 from seq2seq.data.mixing import Mixture
+from seq2seq.data.objectives import Objectives
 from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
@@ -24,6 +25,7 @@ from seq2seq.files import recover_folder, write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS, SCORES
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import choose_device, save_model, set_weights
+from seq2seq.origins import completed, freeze, take_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
@@ -41,6 +43,7 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
     a signal asked to stop and everything has been saved.
     """
+    config = completed(config)
     folder = RUNS / config.name
     with claimed(folder):
         with distributed.together():
@@ -67,9 +70,10 @@ class Run:
         self.config = config
         self.tokenizers = prepared.tokenizers
         self.validation = Validation(config, prepared)
-        self.learner = new_learner(config, prepared.tokenizers)
-        self.model = self.learner.model
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
+        done = self.checkpoints.updates()
+        self.learner = new_learner(config, prepared.tokenizers, resuming=bool(done))
+        self.model = self.learner.model
         self.progress = Progress()
         self.scores: dict[str, float] = {}  # of the last validation
         with distributed.together():
@@ -78,7 +82,7 @@ class Run:
                 write_file(folder / "config.yaml", dump(config))
                 recover_folder(self.best)
         self.batches = training_batches(config, prepared, self._batch_tokens())
-        if done := self.checkpoints.updates():
+        if done:
             self._resume(done[-1])
 
     def train(self, log: Log) -> None:
@@ -223,12 +227,16 @@ def new_model(config: Config, tokenizers: Tokenizers) -> Seq2Seq:
     return model.to(choose_device(config.device))
 
 
-def new_learner(config: Config, tokenizers: Tokenizers) -> Learner:
+def new_learner(config: Config, tokenizers: Tokenizers, *, resuming: bool = False) -> Learner:
     """A model that is about to learn, in the precision that the config wants.
 
+    It has the weights that training starts from, unless it is `resuming`: others will come then.
     Under torchrun all must call this.
     """
     model = new_model(config, tokenizers)
+    if not resuming:
+        take_weights(model, config)
+    freeze(model, config.training.freeze)
     device = next(model.parameters()).device
     precision = choose_precision(config.training.precision, device)
     model.precision = None if precision == torch.float32 else precision
@@ -277,10 +285,13 @@ def training_batches(
         config.seed,
         data.max_length,
     )
+    tasks = [corpus.objective for corpus in data.train]
+    objectives = Objectives(prepared.tokenizers, tasks, prepared.corpora, config.seed)
     return Batches(
         prepared.train,
         batch_tokens if training.batch_tokens == "auto" else training.batch_tokens,
         seed=config.seed,
         mixture=Mixture.of(prepared.corpora, weights, data.temperature),
         resampler=resampler if training.subword_sampling != "none" else None,
+        objectives=objectives,
     )

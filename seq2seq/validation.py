@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from seq2seq import distributed
 from seq2seq.config import Config
 from seq2seq.data.batches import Batches
+from seq2seq.data.objectives import Objectives
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.decoding.translator import Translator
@@ -29,7 +30,14 @@ class Validation:
         self.config = config
         self.tokenizers: Tokenizers = prepared.tokenizers
         tokens = config.training.batch_tokens
-        self.batches = Batches(prepared.valid, BATCH_TOKENS if tokens == "auto" else tokens)
+        objectives = Objectives(
+            prepared.tokenizers, [config.data.valid.objective], [len(prepared.valid)], config.seed
+        )
+        self.batches = Batches(
+            prepared.valid,
+            BATCH_TOKENS if tokens == "auto" else tokens,
+            objectives=objectives,
+        )
         self.text = list(read_pairs(find(config.data.valid, config.data)))
 
     def scores(self, model: Seq2Seq, log: Log, *, translating: bool = True) -> dict[str, float]:

@@ -131,6 +131,13 @@ VALUES: dict[str, str | list[str]] = {
     "training: {parallel: fsdp}\nmodel: {kind: transformer, layer_dropout: 0.1}": "line 2: "
     "training.parallel: processes that have shares of a layer cannot leave it out one by one; "
     "set it to ddp, or model.layer_dropout to 0",
+    "training: {parallel: fsdp}\nmodel: {kind: transformer, share_layers: all}": "line 2: "
+    "training.parallel: a layer that is used again cannot be cut into shares; set it to ddp, or "
+    "model.share_layers to none",
+    "model: {kind: transformer, dim: 12, heads: 4, positions: rotary}": "line 2: model.heads: "
+    "rotary positions need heads of even width, not 3",
+    "model: {kind: transformer, heads: 4, kv_heads: 3}": "line 2: model.kv_heads: "
+    "4 heads cannot share 3 evenly",
     "model: {kind: lstm, layer_dropout: 0.1}": "line 2: model.layer_dropout: "
     "is an option of kind: transformer, not lstm",
     "model: {kind: lstm, word_dropout: 1}": "line 2: model.word_dropout: must be less than 1, "
@@ -275,6 +282,13 @@ CORPORA: dict[str, str | list[str]] = {
     "{path: a, tag: <b t>}": 'tag: must be a word in angle brackets such as <bt>, not "<b t>"',
     "{path: a, tag: </s>}": "tag: </s> is a piece that has another meaning; take another word",
     "{path: a, tag: <0x0A>}": "tag: <0x0A> is a piece that has another meaning; take another word",
+    "{path: a, tag: <mask>}": "tag: <mask> is a piece that has another meaning; take another word",
+    "{path: a, objective: infiling}": "objective.task: must be translation, infilling, masking, "
+    'deletion, permutation, spans or language_modelling, not "infiling"; did you mean infilling?',
+    "{path: a, objective: {task: masking, poisson_lambda: 1}}": "objective.poisson_lambda: "
+    "is an option of task: infilling, not masking",
+    "{path: a, objective: {task: spans, noise_density: 1.5}}": "objective.noise_density: "
+    "must be less than 1, not 1.5",
     "{path: a, weight: -1}": "weight: must be 0 or more, not -1",
     "{path: a, parts: [b]}": "parts: stand instead of source, target and path, not beside them",
     "{parts: []}": "parts: must be a list of 1 or more, not of 0",
@@ -320,6 +334,11 @@ UNKNOWN_TAG = "tag: is the tag of no corpus in data.train, so no model knows it"
 STDIN_AGAIN = "is read again and again; standard input (-) is for data.train"
 TOGETHER: dict[str, str | list[str]] = {
     "train: [{path: a, weight: 1}, b]\nvalid: b": f"line 2: data.train: {ALL_WEIGHTS}",
+    "train: [a]\nvalid: {path: b, objective: infilling}": "line 1: training.metrics: "
+    "only the perplexity "
+    "of an objective such as that of data.valid is judged; set it to [ppl]",
+    "train: [a]\nvalid: b\ntest: {t: {path: b, objective: masking}}": "line 4: "
+    "data.test.t.objective: is for data.train and data.valid; tests are translated",
     "train: [{path: a, weight: 0}]\nvalid: b": "line 2: data.train: "
     "all weights are 0; give a corpus to learn from more",
     "train: [{path: a, weight: 1}]\nvalid: b\ntemperature: 5": "line 4: data.temperature: "
@@ -414,7 +433,8 @@ OPTIONS = """
     data.filters data.max_length data.max_unpacked data.normalize data.prepared data.source
     data.target data.temperature data.test data.train data.valid
     data.valid.fields data.valid.filters data.valid.format data.valid.languages data.valid.member
-    data.valid.on_error data.valid.parts data.valid.path data.valid.sha256 data.valid.source
+    data.valid.objective data.valid.on_error data.valid.parts data.valid.path
+    data.valid.sha256 data.valid.source
     data.valid.source.member data.valid.source.path data.valid.source.sha256
     data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
     data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls
@@ -427,15 +447,18 @@ OPTIONS = """
     decoding.risk decoding.sampling decoding.seed decoding.temperature decoding.top_k
     decoding.top_p
     evaluation.metrics
-    model.activation_dropout model.attention model.attention_dropout model.bidirectional
-    model.cell model.decoder_layers model.dim model.dropout model.embedding_dim
-    model.encoder_layers model.ffn_dim model.heads model.input_feeding model.kind
-    model.layer_dropout model.norm model.positions model.share_embeddings model.word_dropout
+    model.activation model.activation_dropout model.attention model.attention_dropout
+    model.autoregression model.bidirectional model.cell model.decoder_layers model.dim
+    model.dropout model.embedding_dim model.encoder_layers model.ffn_dim model.heads
+    model.input_feeding model.kind model.kv_heads model.layer_dropout model.norm
+    model.normalization model.positions model.share_embeddings model.share_layers
+    model.word_dropout
     tokenizer.byte_fallback tokenizer.character_coverage tokenizer.kind tokenizer.normalization
     tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size
     training.accumulate training.average training.average_of training.batch_tokens
     training.betas training.clip_norm training.compile training.decay training.decode_every
-    training.ema training.export training.keep_best training.keep_last training.label_smoothing
+    training.ema training.export training.freeze training.init_from training.keep_best
+    training.keep_last training.label_smoothing
     training.learning_rate training.log_every training.max_epochs training.max_minutes
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision

@@ -19,7 +19,7 @@ import pytest
 import torch
 from tiny import batch_of, build_tiny, config_of, learn, learner_of, pairs
 
-from seq2seq.config import Config, Decoding
+from seq2seq.config import Config, Decoding, why_not_ctranslate2
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers, train_tokenizer
@@ -121,12 +121,25 @@ def agree(found: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> No
 # The conversion
 
 
-@pytest.mark.parametrize("norm", ["pre", "post"])
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "none"])
-@pytest.mark.parametrize("share", ["all", "target", "none"])
-def test_the_conversion_judges_as_the_model_does(norm, positions, share, tmp_path):
-    options = {"norm": norm, "positions": positions, "share_embeddings": share, "decoder_layers": 2}
-    config = config_of(model={**options, "encoder_layers": 3})
+NORMS_AND_TABLES = [
+    {"norm": norm, "positions": positions, "share_embeddings": share}
+    for norm in ("pre", "post")
+    for positions in ("sinusoidal", "learned", "none")
+    for share in ("all", "target", "none")
+]
+OTHERS = [
+    {"activation": "gelu", "share_layers": "encoder"},
+    {"activation": "geglu", "normalization": "rms"},
+    {"activation": "swiglu", "normalization": "rms", "norm": "post", "share_layers": "all"},
+]
+
+
+@pytest.mark.parametrize(
+    "options", NORMS_AND_TABLES + OTHERS, ids=lambda one: "-".join(one.values())
+)
+def test_the_conversion_judges_as_the_model_does(options, tmp_path):
+    config = config_of(model={**options, "decoder_layers": 2, "encoder_layers": 3})
+    assert why_not_ctranslate2(config.model) is None
     model = build_tiny(config, vocab=len(TOKENIZERS.target)).eval()
     torch.nn.init.normal_(model.encoder[0].attention.memory.bias)  # new ones are zero
     for name, parameter in model.named_parameters():
@@ -439,6 +452,22 @@ def test_the_engine_that_can_serves(saved, tmp_path, monkeypatch):
 def test_what_cannot_be_says_why(options, message, saved):
     with pytest.raises(UserError, match=message):
         open_engine(saved, with_decoding(CONFIG, **options), TOKENIZERS)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"positions": "rotary"}, "positions that are rotary"),
+        ({"positions": "alibi"}, "positions that are alibi"),
+        ({"positions": "relative"}, "positions that are relative"),
+        ({"kv_heads": 1}, "heads that share keys and values (kv_heads)"),
+        ({"autoregression": "ssru"}, "a decoder with ssru"),
+    ],
+)
+def test_a_transformer_that_is_not_converted_says_why(options, what):
+    reason = why_not_ctranslate2(config_of(model=options).model)
+    assert reason == f"{what} are for our own search".replace("ssru are", "ssru is")
+    assert why_not_ctranslate2(config_of(model={"kv_heads": 2}).model) is None  # all of them
 
 
 def test_an_lstm_says_why(tmp_path):

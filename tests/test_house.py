@@ -30,6 +30,7 @@ FLOORS = [
     {"data"},
     {"models"},
     {"runs", "training", "decoding", "scoring"},
+    {"origins"},
     {"prepare", "filtering", "python", "evaluate", "average", "export", "overview", "score"},
     {"report"},
     {"translate"},

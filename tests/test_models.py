@@ -45,7 +45,7 @@ SMALL = {
 }
 # Each choice is tried alone, beside the defaults and beside these.
 BESIDE: dict[str, list[dict[str, Any]]] = {
-    "transformer": [{"norm": "post"}],
+    "transformer": [{"norm": "post"}, {"kv_heads": 1}],
     "lstm": [{"input_feeding": False}],
 }
 
@@ -474,7 +474,7 @@ def test_a_transformer_is_that_of_pytorch(norm):
 
 def test_sinusoids_are_the_published_formula_at_any_length():
     dim, built_for, start, length = 6, 4, 2, 9
-    found = Sinusoidal(dim, built_for)(start, length)
+    found = Sinusoidal(dim, 1, built_for, backwards=False)(start, length)
     for row, position in enumerate(range(start, start + length)):
         for pair in range(dim // 2):
             angle = position / 10_000 ** (2 * pair / dim)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from seq2seq.config.objectives import TRANSLATION, Objective, pieces_of
 from seq2seq.config.rules import Filter
 from seq2seq.config.section import FREE, Count, Name, Positive, PositiveOrZero, Section, Text
 
@@ -36,7 +37,9 @@ Format = Literal["text", "sgm", "tsv", "jsonl", "tmx", "xliff", "po"]
 SIDE_FORMATS = ("text", "sgm")  # the others hold both sides in one file
 SACREBLEU, HUGGINGFACE, STDIN = "sacrebleu:", "huggingface:", "-"
 LANGUAGE = "{lang}"
-RESERVED = re.compile(r"</?s>|<pad>|<unk>|<0x[0-9A-F]{2}>")  # pieces that are no tags
+RESERVED = re.compile(
+    r"</?s>|<pad>|<unk>|<0x[0-9A-F]{2}>|<mask>|<extra_id_\d+>"
+)  # pieces that are no tags
 
 
 class File(Section):
@@ -130,8 +133,15 @@ class Corpus(Source):
     """A piece of its own such as <bt> or <2de>, which is put before each source."""
     weight: PositiveOrZero | None = None
     """Share of training beside the weights of the other corpora; by size unless given."""
+    objective: Objective = TRANSLATION
+    """What is learned: translation, or what text alone can teach, such as infilling."""
     filters: list[Filter] | None = None
     """What pairs must pass to be learned from; data.filters unless given."""
+
+    @property
+    def pieces(self) -> set[str]:
+        """The pieces that it needs and that text never becomes."""
+        return {*pieces_of(self.objective)} | ({self.tag} if self.tag else set())
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -202,5 +212,7 @@ class Data(Section):
             for option in ("weight", "filters"):
                 if getattr(corpus, option) is not None:
                     yield f"{name}.{option}", "is for data.train; other sets stay whole"
+            if corpus.objective != TRANSLATION and name != "valid":
+                yield f"{name}.objective", "is for data.train and data.valid; tests are translated"
             if corpus.tag not in tags:
                 yield f"{name}.tag", "is the tag of no corpus in data.train, so no model knows it"

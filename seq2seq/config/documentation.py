@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from seq2seq.config.data import File, Source
+from seq2seq.config.objectives import TASKS
 from seq2seq.config.options import Config
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section
@@ -22,7 +23,11 @@ KINDS: dict[str, type[Section]] = {
     get_args(model.model_fields["kind"].annotation)[0]: model
     for model in get_args(Config.model_fields["model"].annotation)
 }
-TAGGED = {"kind": KINDS, "rule": RULES}  # the option that tells which section is meant
+TAGGED = {
+    "kind": KINDS,
+    "rule": RULES,
+    "task": TASKS,
+}  # the option that tells which section is meant
 
 PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "letters A-Z and a-z, digits, dots, hyphens and underscores, "
@@ -97,7 +102,7 @@ def _message(keys: Keys, problem: Any) -> str:
 
 
 def _example(keys: Keys) -> str:
-    tag = "kind" if keys[0] == "model" else "rule"
+    tag = {"model": "kind", "objective": "task"}.get(str(keys[-1]), "rule")
     return f"{tag}: {next(iter(TAGGED[tag]))}"
 
 
@@ -194,8 +199,11 @@ def _sections_in(annotation: Any) -> list[type[Section]]:
 def all_sections(section: type[Section] = Config, above: str = "") -> Iterator[tuple[str, Any]]:
     """Each section with what stands before the names of its options.
 
-    Lists and entries by name are left out, because all they hold is like data.valid.
+    Lists and entries by name are left out, because all they hold is like data.valid; so are tasks,
+    which have a table of their own.
     """
+    if section in TASKS.values():
+        return
     yield above, section
     for name, field in section.model_fields.items():
         if get_origin(_bare(field.annotation)) not in (list, dict):

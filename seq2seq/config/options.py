@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from seq2seq.config.data import Data
+from seq2seq.config.objectives import TRANSLATION
 from seq2seq.config.section import (
     FREE,
     Count,
@@ -67,9 +68,21 @@ class Transformer(Section):
     decoder_layers: Count = 3
     """Number of decoder layers."""
     norm: Literal["pre", "post"] = "pre"
-    """Layer norm before each sub-layer (steadier), or after it, as first published."""
-    positions: Literal["sinusoidal", "learned", "none"] = "sinusoidal"
-    """How a position is told from another."""
+    """Norm before each sub-layer (steadier), or after it, as first published."""
+    normalization: Literal["layer", "rms"] = "layer"
+    """Layer norm, or RMSNorm (Zhang and Sennrich 2019)."""
+    positions: Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"] = (
+        "sinusoidal"
+    )
+    """How a position is told from another: by what is added to embeddings, or by distances."""
+    activation: Literal["relu", "gelu", "geglu", "swiglu"] = "relu"
+    """Inside the feed-forward layers; geglu and swiglu are gated, with a third matrix."""
+    kv_heads: Count | None = None
+    """Heads of keys and values, each for a group of heads (Ainslie et al. 2023); null: as many."""
+    autoregression: Literal["self_attention", "ssru"] = "self_attention"
+    """What the decoder knows its own words by: attention, or a light and faster recurrence."""
+    share_layers: Literal["none", "encoder", "decoder", "all"] = "none"
+    """Whether all layers of a side are one and the same (Dehghani et al. 2019)."""
     share_embeddings: SHARED_EMBEDDINGS = "all"
     """Same weights for source, target and output (all), target and output (target), or none."""
     dropout: Share = 0.1
@@ -88,6 +101,13 @@ class Transformer(Section):
             yield "heads", f"{self.heads} heads cannot share a width of {self.dim} evenly"
         if self.positions == "sinusoidal" and self.dim % 2:
             yield "dim", f"sinusoidal positions need an even width, not {self.dim}"
+        if self.positions == "rotary" and self.dim // self.heads % 2:
+            yield (
+                "heads",
+                f"rotary positions need heads of even width, not {self.dim // self.heads}",
+            )
+        if self.kv_heads and self.heads % self.kv_heads:
+            yield "kv_heads", f"{self.heads} heads cannot share {self.kv_heads} evenly"
 
 
 class Recurrent(Section):
@@ -134,7 +154,15 @@ class Recurrent(Section):
 
 def why_not_ctranslate2(model: Transformer | Recurrent) -> str | None:
     """Why CTranslate2 cannot serve a model of such options, in words; None if it can."""
-    return None if model.kind == "transformer" else f"it has no model of kind {model.kind}"
+    if model.kind != "transformer":
+        return f"it has no model of kind {model.kind}"
+    if model.positions in ("relative", "rotary", "alibi"):
+        return f"positions that are {model.positions} are for our own search"
+    if model.kv_heads not in (None, model.heads):
+        return "heads that share keys and values (kv_heads) are for our own search"
+    if model.autoregression != "self_attention":
+        return f"a decoder with {model.autoregression} is for our own search"
+    return None
 
 
 class Training(Section):
@@ -210,6 +238,10 @@ class Training(Section):
     """Validation sentences to show with their translations."""
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
+    init_from: str | None = None
+    """A model or run to start from: weights, tokenizer, and what is left open here of model."""
+    freeze: list[str] = []
+    """Parts that do not learn, as in [encoder, "*norm*"]; with ! in front, those that do."""
     export: Annotated[Literal["ctranslate2"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 
@@ -330,11 +362,31 @@ class Config(Section):
                 f"there is one way to cut text into {kind}s; set it to none, or tokenizer.kind "
                 "to unigram or bpe",
             )
-        if self.training.parallel == "fsdp" and dict(self.model).get("layer_dropout"):
+        for number, corpus in enumerate(self.data.train):
+            if corpus.objective.task == "spans" and not self.tokenizer.shared:
+                yield (
+                    f"data.train.{number}.objective",
+                    "sources and targets of spans have pieces in common; set it to another, or "
+                    "tokenizer.shared to true",
+                )
+        if self.data.valid.objective != TRANSLATION and self.training.metrics != ["ppl"]:
+            yield (
+                "training.metrics",
+                "only the perplexity of an objective such as that of data.valid is judged; set it "
+                "to [ppl]",
+            )
+        model, fsdp = dict(self.model), self.training.parallel == "fsdp"
+        if fsdp and model.get("layer_dropout"):
             yield (
                 "training.parallel",
                 "processes that have shares of a layer cannot leave it out one by one; set it to "
                 "ddp, or model.layer_dropout to 0",
+            )
+        if fsdp and model.get("share_layers", "none") != "none":
+            yield (
+                "training.parallel",
+                "a layer that is used again cannot be cut into shares; set it to ddp, or "
+                "model.share_layers to none",
             )
         if self.model.share_embeddings == "all" and not self.tokenizer.shared:
             yield (
@@ -345,8 +397,8 @@ class Config(Section):
         if self.training.export and (reason := why_not_ctranslate2(self.model)):
             yield (
                 "training.export",
-                f"CTranslate2 cannot serve the model: {reason}; set it to null, or model.kind to "
-                "transformer",
+                f"CTranslate2 cannot serve the model: {reason}; set it to null, or choose "
+                "another model",
             )
         if self.tokenizer.byte_fallback and self.tokenizer.vocab_size < 300:
             yield (

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -15,6 +15,7 @@ from seq2seq.config.documentation import (
     form,
     section_named,
 )
+from seq2seq.config.objectives import TASKS
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import FREE, Section
 
@@ -50,19 +51,20 @@ def page() -> str:
             default = ELSEWHERE.get(above + name) or _default(field)
             cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
             lines.append(_row(*cells, described(field)))
-    return "\n".join([*lines, *_rules()]) + "\n"
+    rules = _named("data.filters", "rule", RULES)
+    return "\n".join([*lines, *rules, *_named("data.train.objective", "task", TASKS)]) + "\n"
 
 
-def _rules() -> Iterator[str]:
-    """The rules of filters as Markdown."""
-    yield from ["", "## data.filters", "", "Each is a rule's name, or {rule: name, option: value}."]
-    yield from ["", "| rule | option | value | unless given | meaning |"]
+def _named(above: str, tag: str, sections: Mapping[str, type[Section]]) -> Iterator[str]:
+    """Sections that go by a name, as Markdown."""
+    yield from ["", f"## {above}", "", f"A {tag}'s name, or {{{tag}: name, option: value}}."]
+    yield from ["", f"| {tag} | option | value | unless given | meaning |"]
     yield "| --- | --- | --- | --- | --- |"
-    for name, section in RULES.items():
+    for name, section in sections.items():
         yield _row(f"`{name}`", "", "", "", str(section.__doc__))
         schema = section.model_json_schema()["properties"]
         for option, field in section.model_fields.items():
-            if option != "rule":
+            if option != tag:
                 cells = [f"`{option}`", _values(schema[option]), _default(field)]
                 yield _row("", *cells, described(field))
 
@@ -75,14 +77,15 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     if isinstance(field.default, Section):
-        return "as below"
+        task = getattr(field.default, "task", None)
+        return f"`{task}`" if task else "as below"
     return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
 
 
 def _values(schema: dict[str, Any]) -> str:
     """What an option may be, in words, from its JSON schema."""
-    if schema.get("discriminator", {}).get("propertyName") == "rule":
-        return "a rule's name, or {rule, ...}"
+    if (tag := schema.get("discriminator", {}).get("propertyName")) in ("rule", "task"):
+        return f"a {tag}'s name, or {{{tag}, ...}}"
     if choices := schema.get("anyOf", schema.get("oneOf")):
         return ", or ".join(map(_values, choices))
     if "$ref" in schema:

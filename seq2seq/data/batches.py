@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from seq2seq.data.mixing import Mixture
-from seq2seq.data.resampling import Resampler
+from seq2seq.data.objectives import Objectives
+from seq2seq.data.resampling import Resampler, take
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD
 
@@ -67,13 +68,15 @@ class Batches:
         seed: int = 0,
         mixture: Mixture | None = None,
         resampler: Resampler | None = None,
+        objectives: Objectives | None = None,
     ) -> None:
-        """A `resampler` may make segments longer than `batch_tokens` counts."""
+        """A `resampler` or `objectives` may make segments longer than `batch_tokens` counts."""
         self.store = store
         self.batch_tokens = batch_tokens
         self.seed = seed
         self.mixture = mixture or Mixture([len(store)])
         self.resampler = resampler
+        self.objectives = None if objectives is None or objectives.idle else objectives
         self._latest: tuple[int, list[np.ndarray]] | None = None
 
     def epoch(self, number: int) -> list[np.ndarray]:
@@ -90,12 +93,15 @@ class Batches:
         return self._cut(self._by_length(np.arange(len(self.store), dtype=np.uint32)))
 
     def collate(self, pairs: np.ndarray, epoch: int = 0) -> Batch:
-        """The batch of some pairs, cut into pieces as they are in this epoch."""
+        """The batch of some pairs, in the pieces and with the noise of this epoch."""
         if not len(pairs):
             return self._nothing()
-        store = self.store
+        store, numbers = self.store, pairs
         if self.resampler:
             store, pairs = self.resampler(store, pairs, epoch), np.arange(len(pairs))
+        if self.objectives:
+            some = Store(*(take(side, pairs) for side in store))
+            store, pairs = self.objectives(some, numbers, epoch), np.arange(len(pairs))
         source = rectangle(store.source, pairs)
         target = rectangle(store.target, pairs)
         target_in = np.roll(target, 1, axis=1)

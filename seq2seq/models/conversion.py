@@ -9,6 +9,7 @@ are rounded, to int8 for instance, when CTranslate2 reads them.
     shared_vocabulary.json    the pieces in the order of their ids (or a file a side)
 """
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 
 from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
 from seq2seq.models.attention import MultiHeadAttention
-from seq2seq.models.layers import LayerNorm
-from seq2seq.models.transformer import FeedForward, Residual, Transformer
+from seq2seq.models.layers import Gate, LayerNorm, RMSNorm
+from seq2seq.models.transformer import FeedForward, Residual, SelfAttention, Transformer
 
 
 def convert(model: Transformer, tokenizers: Tokenizers, longest: int, folder: Path) -> None:
@@ -51,12 +52,16 @@ def specification(model: Transformer, length: int) -> Any:
     from ctranslate2.specs import TransformerSpec
 
     first = model.encoder[0]
+    norm, (_, activation, *_) = first.attention_residual.norm, first.feed_forward
     spec = TransformerSpec.from_config(
-        (len(model.encoder), len(model.decoder)),
+        (model.encoder_layers, model.decoder_layers),
         first.attention.heads,
         pre_norm=first.attention_residual.pre,
+        activation=activation_of(activation),
+        ffn_glu=isinstance(activation, Gate),
+        rms_norm=isinstance(norm, RMSNorm),
     )
-    spec.config.layer_norm_epsilon = first.attention_residual.norm.eps
+    spec.config.layer_norm_epsilon = norm.eps
     embeddings = model.embeddings
     dim = embeddings.source.embedding_dim
     spec.encoder.position_encodings.encodings = table_of(model.source_positions, length, dim)
@@ -65,14 +70,16 @@ def specification(model: Transformer, length: int) -> Any:
     spec.decoder.embeddings.weight = array(embeddings.target.weight)
     spec.decoder.projection.weight = array(model.output_weight)
     for half, norm in ((spec.encoder, model.encoder_norm), (spec.decoder, model.decoder_norm)):
-        if isinstance(norm, LayerNorm):
+        if not isinstance(norm, nn.Identity):
             set_norm(half.layer_norm, norm)
 
-    for told, encoder_layer in zip(spec.encoder.layer, model.encoder, strict=True):
+    # a layer that is shared has the place of each of those that it stands for
+    for told, encoder_layer in zip(spec.encoder.layer, cycle(model.encoder), strict=False):
         attention, residual = encoder_layer.attention, encoder_layer.attention_residual
         set_self_attention(told.self_attention, attention, residual)
         set_feed_forward(told.ffn, encoder_layer.feed_forward, encoder_layer.feed_forward_residual)
-    for told, layer in zip(spec.decoder.layer, model.decoder, strict=True):
+    for told, layer in zip(spec.decoder.layer, cycle(model.decoder), strict=False):
+        assert isinstance(layer.self_attention, SelfAttention)
         set_self_attention(told.self_attention, layer.self_attention, layer.self_residual)
         set_cross_attention(told.attention, layer.cross_attention, layer.cross_residual)
         set_feed_forward(told.ffn, layer.feed_forward, layer.feed_forward_residual)
@@ -107,11 +114,27 @@ def set_cross_attention(told: Any, attention: MultiHeadAttention, residual: Resi
 
 
 def set_feed_forward(told: Any, feed_forward: FeedForward, residual: Residual) -> None:
-    """The two maps around the rectifier."""
+    """The two maps around the activation; with a gate, the first is two."""
     set_norm(told.layer_norm, residual.norm)
-    into, *_, out_of = feed_forward
-    set_linear(told.linear_0, into)
+    into, activation, _, out_of = feed_forward
+    if isinstance(activation, Gate):
+        for part in ("weight", "bias"):
+            gate, value = getattr(into, part).chunk(2)
+            setattr(told.linear_0, part, array(gate))
+            setattr(told.linear_0_noact, part, array(value))
+    else:
+        set_linear(told.linear_0, into)
     set_linear(told.linear_1, out_of)
+
+
+def activation_of(module: nn.Module) -> Any:
+    """What CTranslate2 calls an activation."""
+    from ctranslate2.specs.common_spec import Activation
+
+    inner = module.activation if isinstance(module, Gate) else module
+    return {nn.ReLU: Activation.RELU, nn.GELU: Activation.GELU, nn.SiLU: Activation.SWISH}[
+        type(inner)
+    ]
 
 
 def set_linear(told: Any, linear: nn.Module) -> None:
@@ -120,8 +143,10 @@ def set_linear(told: Any, linear: nn.Module) -> None:
 
 
 def set_norm(told: Any, norm: nn.Module) -> None:
-    """A layer norm."""
-    told.gamma, told.beta = array(norm.weight), array(norm.bias)
+    """A layer norm, or an RMSNorm, which has no bias."""
+    told.gamma = array(norm.weight)
+    if isinstance(norm, LayerNorm):
+        told.beta = array(norm.bias)
 
 
 def array(tensor: Any) -> np.ndarray:

@@ -29,6 +29,31 @@ class LayerNorm(nn.LayerNorm):
         return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
+class RMSNorm(nn.RMSNorm):
+    """Layer norm without mean and bias (Zhang and Sennrich 2019)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
+NORMS = {"layer": LayerNorm, "rms": RMSNorm}
+
+
+class Gate(nn.Module):
+    """The first half of the width, activated, times the second (Shazeer 2020)."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = x.chunk(2, dim=-1)
+        return self.activation(gate) * value
+
+
 class Dropout(nn.Dropout):
     """While training, sets elements to zero at random and scales up the others."""
 

@@ -1,63 +1,189 @@
 """How a model tells one position from another.
 
-Shapes: T positions, D width.
+Some ways are added to embeddings; others are told to self-attention, layer by layer: how far two
+positions are from each other, as a number added to scores (`bias`) or as a turn of queries and keys
+(`turn`).
+
+Shapes: T queries, S keys, H heads, D width (of the model, or of a head where that is said).
 """
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+BUCKETS = 32  # of distances, as T5 has them
+FURTHEST = 128  # distances from here on share a bucket
+
+
+class Turn(NamedTuple):
+    """By how much each position is turned: cosines and sines, each (T, D / 2), D of a head."""
+
+    cosines: Tensor
+    sines: Tensor
+
+
+class Relations(NamedTuple):
+    """What self-attention is told of positions, the same in all layers."""
+
+    bias: Tensor | None = None  # (H, T, S), added to the scores
+    turn: Turn | None = None  # of queries, and of keys as they are written
+
+
+class Positions(nn.Module):
+    """Knows nothing of positions: what the order of words is must come from elsewhere."""
+
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        """`backwards`: a position sees earlier ones only, as in a decoder."""
+        super().__init__()
+
+    def forward(self, start: int, length: int) -> Tensor | float:
+        """What is added to the embeddings (T, D) of the `length` positions from `start` on."""
+        return 0.0
+
+    def relations(self, start: int, length: int) -> Relations:
+        """How the `length` positions from `start` on see all positions up to the last of them."""
+        return Relations()
+
 
 def sinusoids(length: int, dim: int) -> Tensor:
     """Sines in the first half of the width, cosines in the second (Vaswani et al. 2017, 3.5)."""
-    rates = 10_000.0 ** (-torch.arange(0, dim, 2) / dim)
-    angles = torch.arange(length)[:, None] * rates  # (T, D / 2)
+    angles = angles_of(length, dim)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
-class Sinusoidal(nn.Module):
+def angles_of(length: int, dim: int) -> Tensor:
+    """Angles (T, D / 2) that grow with the position, each at a rate of its own."""
+    rates = 10_000.0 ** (-torch.arange(0, dim, 2) / dim)
+    return torch.arange(length)[:, None] * rates
+
+
+class Sinusoidal(Positions):
     """Fixed waves; any length."""
 
     table: Tensor
 
-    def __init__(self, dim: int, max_length: int) -> None:
-        super().__init__()
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        super().__init__(dim, heads, max_length, backwards=backwards)
         self.dim = dim
         self.register_buffer("table", sinusoids(max_length, dim), persistent=False)
 
     def forward(self, start: int, length: int) -> Tensor:
-        """(T, D) of the `length` positions from `start` on."""
         if start + length > self.table.shape[0]:
             longer = sinusoids(2 * (start + length), self.dim)
             self.table = longer.to(self.table.device, self.table.dtype)
         return self.table[start : start + length]
 
 
-class Learned(nn.Module):
+class Learned(Positions):
     """A learned vector for each position, up to max_length of them."""
 
-    def __init__(self, dim: int, max_length: int) -> None:
-        super().__init__()
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        super().__init__(dim, heads, max_length, backwards=backwards)
         self.table = nn.Parameter(torch.randn(max_length, dim) * dim**-0.5)
 
     def forward(self, start: int, length: int) -> Tensor:
-        """(T, D) of the `length` positions from `start` on; nothing behind the last of them.
-
-        Only padding may be there, by which lengths are rounded up for a GPU.
-        """
+        # behind the last position only padding may be, by which lengths are rounded up for a GPU
         found = self.table[start : start + length]
         return functional.pad(found, (0, 0, 0, length - len(found)))
 
 
-class Absent(nn.Module):
-    """No positions: what the order of words is must come from elsewhere."""
+class Relative(Positions):
+    """A learned number for each head and distance, added to scores (Raffel et al. 2020, 2.1).
 
-    def __init__(self, dim: int, max_length: int) -> None:
-        super().__init__()
+    Small distances have a number each, larger ones share numbers, ever more of them, and all from
+    `FURTHEST` on share one. Before and behind are told apart where both can be seen.
+    """
 
-    def forward(self, start: int, length: int) -> float:
-        """Nothing, for any position."""
-        return 0.0
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        super().__init__(dim, heads, max_length, backwards=backwards)
+        self.backwards = backwards
+        self.table = nn.Parameter(torch.zeros(BUCKETS, heads))
+
+    def relations(self, start: int, length: int) -> Relations:
+        """A bias that is looked up."""
+        buckets = bucket_of(distances(start, length, self.table.device), backwards=self.backwards)
+        return Relations(bias=self.table[buckets].permute(2, 0, 1))
 
 
-POSITIONS = {"sinusoidal": Sinusoidal, "learned": Learned, "none": Absent}
+def distances(start: int, length: int, device: torch.device | None = None) -> Tensor:
+    """How far each query is behind each key (T, S): negative where the key is behind the query."""
+    end = start + length
+    queries, keys = (torch.arange(first, end, device=device) for first in (start, 0))
+    return queries[:, None] - keys
+
+
+def bucket_of(distances: Tensor, *, backwards: bool) -> Tensor:
+    """The number of the bucket of each distance: half of them exact, half in logarithmic steps."""
+    count = BUCKETS
+    first = torch.zeros_like(distances)
+    if backwards:
+        distances = distances.clamp(min=0)
+    else:
+        count //= 2
+        first = (distances < 0).long() * count
+        distances = distances.abs()
+    exact = count // 2
+    share = (distances.clamp(min=1) / exact).log() / math.log(FURTHEST / exact)
+    coarse = (exact + (share * (count - exact)).long()).clamp(max=count - 1)
+    return first + torch.where(distances < exact, distances, coarse)
+
+
+class Alibi(Positions):
+    """Scores fall with the distance, in each head at a rate of its own (Press et al. 2022).
+
+    In an encoder they fall at other rates, halfway between, towards what comes later: else a
+    sentence and its reverse would be the same to it.
+    """
+
+    slopes: Tensor
+
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        super().__init__(dim, heads, max_length, backwards=backwards)
+        head = torch.arange(1, heads + 1)[:, None, None]
+        slopes = torch.stack([2.0 ** (-8 * (head - shift) / heads) for shift in (0.0, 0.5)])
+        self.register_buffer("slopes", slopes, persistent=False)  # (2, H, 1, 1): before, behind
+
+    def relations(self, start: int, length: int) -> Relations:
+        """A bias that is fixed."""
+        apart = distances(start, length, self.slopes.device)
+        before, behind = self.slopes
+        return Relations(bias=torch.where(apart > 0, before, behind) * -apart.abs())
+
+
+class Rotary(Positions):
+    """Queries and keys are turned by their positions: only distances remain (Su et al. 2021)."""
+
+    angles: Tensor
+
+    def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
+        super().__init__(dim, heads, max_length, backwards=backwards)
+        self.width = dim // heads
+        self.register_buffer("angles", angles_of(max_length, self.width), persistent=False)
+
+    def relations(self, start: int, length: int) -> Relations:
+        """A turn."""
+        if start + length > len(self.angles):
+            longer = angles_of(2 * (start + length), self.width)
+            self.angles = longer.to(self.angles.device, self.angles.dtype)
+        angles = self.angles[start : start + length]
+        return Relations(turn=Turn(angles.cos(), angles.sin()))
+
+
+def turned(x: Tensor, turn: Turn) -> Tensor:
+    """Vectors (..., T, D), each pair of elements D / 2 apart turned in its plane."""
+    one, other = x.chunk(2, dim=-1)
+    cosines, sines = (part.to(x.dtype) for part in turn)
+    return torch.cat([one * cosines - other * sines, other * cosines + one * sines], dim=-1)
+
+
+POSITIONS = {
+    "sinusoidal": Sinusoidal,
+    "learned": Learned,
+    "relative": Relative,
+    "rotary": Rotary,
+    "alibi": Alibi,
+    "none": Positions,
+}

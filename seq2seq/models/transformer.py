@@ -12,18 +12,18 @@ from seq2seq.config import Transformer as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
 from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
-from seq2seq.models.layers import Dropout, LayerNorm, Linear
-from seq2seq.models.positions import POSITIONS
+from seq2seq.models.layers import NORMS, Dropout, Gate, Linear
+from seq2seq.models.positions import POSITIONS, Positions, Relations
 
 
 class Residual(nn.Module):
-    """x plus what a sub-layer makes of it, with layer norm before the sub-layer or after it all."""
+    """x plus what a sub-layer makes of it, with a norm before the sub-layer or after it all."""
 
-    def __init__(self, dim: int, dropout: float, norm: str) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__()
-        self.norm = LayerNorm(dim)
-        self.dropout = Dropout(dropout)
-        self.pre = norm == "pre"
+        self.norm = NORMS[options.normalization](options.dim)
+        self.dropout = Dropout(options.dropout)
+        self.pre = options.norm == "pre"
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         if self.pre:
@@ -31,13 +31,80 @@ class Residual(nn.Module):
         return self.norm(self.dropout.add(x, sublayer(x)))
 
 
-class FeedForward(nn.Sequential):
-    """Two linear maps with a rectifier between, the same at every position."""
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "geglu": lambda: Gate(nn.GELU()),
+    "swiglu": lambda: Gate(nn.SiLU()),
+}
 
-    def __init__(self, dim: int, inner: int, dropout: float) -> None:
-        super().__init__(Linear(dim, inner), nn.ReLU(), Dropout(dropout), Linear(inner, dim))
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with an activation between, the same at every position."""
+
+    def __init__(self, options: Options) -> None:
+        activation = ACTIVATIONS[options.activation]()
+        dim, inner = options.dim, options.ffn_dim
+        into = Linear(dim, 2 * inner if isinstance(activation, Gate) else inner)
+        super().__init__(into, activation, Dropout(options.activation_dropout), Linear(inner, dim))
         for name, parameter in self.named_parameters():
             (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
+
+
+class SelfAttention(MultiHeadAttention):
+    """Attention of a decoder to what it has written."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options.dim, options.heads, options.attention_dropout, options.kv_heads)
+
+    def start(self, sentences: int, like: Tensor) -> State:
+        """What is remembered before the first token: nothing."""
+        nothing = like.new_empty(sentences, self.kv_heads, 0, self.width)
+        return {"keys": nothing, "values": nothing}
+
+    def follow(self, x: Tensor, past: State | None, relations: Relations) -> tuple[Tensor, State]:
+        """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
+        memory = self.project_memory(x, relations.turn)
+        if past is not None:
+            memory = Memory(**past).followed_by(memory)
+        return self(x, memory, causal=past is None, relations=relations), memory._asdict()
+
+
+class SSRU(nn.Module):
+    """The simpler simple recurrent unit in place of self-attention (Kim et al. 2019, section 3.1).
+
+    What is remembered is a vector, however much has been written: c' = f * c + (1 - f) * Wx with
+    f = sigmoid(Ux + b); the output is what of c' is positive.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.value = Linear(options.dim, options.dim, bias=False)
+        self.forget = Linear(options.dim, options.dim)
+        for linear in (self.value, self.forget):
+            nn.init.xavier_uniform_(linear.weight)
+        nn.init.zeros_(self.forget.bias)
+
+    def start(self, sentences: int, like: Tensor) -> State:
+        """What is remembered before the first token: a vector of zeros."""
+        return {"cell": like.new_zeros(sentences, self.value.out_features)}
+
+    def follow(self, x: Tensor, past: State | None, relations: Relations) -> tuple[Tensor, State]:
+        """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
+        forget = self.forget(x).sigmoid()
+        fresh = (1 - forget) * self.value(x)
+        cell = (past or self.start(len(x), x))["cell"]
+        cells = []
+        for kept, added in zip(forget.unbind(dim=1), fresh.unbind(dim=1), strict=True):
+            cell = torch.addcmul(added, kept, cell)
+            cells.append(cell)
+        return torch.stack(cells, dim=1).relu(), {"cell": cell}
+
+
+AUTOREGRESSIONS: dict[str, Callable[[Options], SelfAttention | SSRU]] = {
+    "self_attention": SelfAttention,
+    "ssru": SSRU,
+}
 
 
 class EncoderLayer(nn.Module):
@@ -45,15 +112,17 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        dim, norm = options.dim, options.norm
-        self.attention = MultiHeadAttention(dim, options.heads, options.attention_dropout)
-        self.feed_forward = FeedForward(dim, options.ffn_dim, options.activation_dropout)
-        self.attention_residual = Residual(dim, options.dropout, norm)
-        self.feed_forward_residual = Residual(dim, options.dropout, norm)
+        self.attention = MultiHeadAttention(
+            options.dim, options.heads, options.attention_dropout, options.kv_heads
+        )
+        self.feed_forward = FeedForward(options)
+        self.attention_residual = Residual(options)
+        self.feed_forward_residual = Residual(options)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, relations: Relations) -> Tensor:
         def attend(x: Tensor) -> Tensor:
-            return self.attention(x, self.attention.project_memory(x), mask=mask)
+            memory = self.attention.project_memory(x, relations.turn)
+            return self.attention(x, memory, mask=mask, relations=relations)
 
         return self.feed_forward_residual(self.attention_residual(x, attend), self.feed_forward)
 
@@ -63,38 +132,36 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        dim, norm = options.dim, options.norm
-        self.self_attention = MultiHeadAttention(dim, options.heads, options.attention_dropout)
-        self.cross_attention = MultiHeadAttention(dim, options.heads, options.attention_dropout)
-        self.feed_forward = FeedForward(dim, options.ffn_dim, options.activation_dropout)
-        self.self_residual = Residual(dim, options.dropout, norm)
-        self.cross_residual = Residual(dim, options.dropout, norm)
-        self.feed_forward_residual = Residual(dim, options.dropout, norm)
+        self.self_attention = AUTOREGRESSIONS[options.autoregression](options)
+        self.cross_attention = MultiHeadAttention(
+            options.dim, options.heads, options.attention_dropout, options.kv_heads
+        )
+        self.feed_forward = FeedForward(options)
+        self.self_residual = Residual(options)
+        self.cross_residual = Residual(options)
+        self.feed_forward_residual = Residual(options)
 
     def forward(
-        self, x: Tensor, source: Memory, mask: Tensor, past: Memory | None
-    ) -> tuple[Tensor, Memory]:
-        """The layer's output, and its memory of the target so far.
+        self, x: Tensor, source: Memory, mask: Tensor, past: State | None, relations: Relations
+    ) -> tuple[Tensor, State]:
+        """The layer's output, and what it remembers of the target so far.
 
         With a `past`, x (N, 1, D) is the position that follows it; without, x (B, T, D) is a whole
         target.
         """
-        present = None
+        present: State = {}
 
         def attend_to_target(x: Tensor) -> Tensor:
             nonlocal present
-            own = self.self_attention.project_memory(x)
-            present = own if past is None else past.followed_by(own)
-            return self.self_attention(x, present, causal=past is None)
+            found, present = self.self_attention.follow(x, past, relations)
+            return found
 
         def attend_to_source(x: Tensor) -> Tensor:
             return self.cross_attention(x, source, mask=mask)
 
         x = self.self_residual(x, attend_to_target)
         x = self.cross_residual(x, attend_to_source)
-        x = self.feed_forward_residual(x, self.feed_forward)
-        assert present is not None
-        return x, present
+        return self.feed_forward_residual(x, self.feed_forward), present
 
 
 class Transformer(Seq2Seq):
@@ -112,16 +179,22 @@ class Transformer(Seq2Seq):
             source_vocab, target_vocab, dim, options.share_embeddings, options.word_dropout
         )
         self.layer_dropout = options.layer_dropout
+        self._kept: list[Tensor] = []  # weights of cross-attention, a tensor a layer, if any
         positions = POSITIONS[options.positions]
         # one more than the longest segment: </s> ends the source, <s> begins the target
-        self.source_positions = positions(dim, max_length + 1)
-        self.target_positions = positions(dim, max_length + 1)
+        length = max_length + 1
+        self.source_positions = positions(dim, options.heads, length, backwards=False)
+        self.target_positions = positions(dim, options.heads, length, backwards=True)
         self.dropout = Dropout(options.dropout)
-        encoder = [EncoderLayer(options) for _ in range(options.encoder_layers)]
-        decoder = [DecoderLayer(options) for _ in range(options.decoder_layers)]
+        shares = options.share_layers
+        self.encoder_layers, self.decoder_layers = options.encoder_layers, options.decoder_layers
+        alone = 1 if shares in ("encoder", "all") else self.encoder_layers
+        encoder = [EncoderLayer(options) for _ in range(alone)]
+        alone = 1 if shares in ("decoder", "all") else self.decoder_layers
+        decoder = [DecoderLayer(options) for _ in range(alone)]
         self.encoder = nn.ModuleList(encoder)  # type: ignore[assignment]
         self.decoder = nn.ModuleList(decoder)  # type: ignore[assignment]
-        last_norm = LayerNorm if options.norm == "pre" else nn.Identity
+        last_norm = NORMS[options.normalization] if options.norm == "pre" else nn.Identity
         self.encoder_norm = last_norm(dim)
         self.decoder_norm = last_norm(dim)
 
@@ -133,9 +206,10 @@ class Transformer(Seq2Seq):
     def encode(self, source: Tensor) -> Encoded:
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
         mask = hiding(source == PAD, x.dtype)
-        for encoder_layer in self.encoder:
+        relations = self.source_positions.relations(0, source.shape[1])
+        for number in range(self.encoder_layers):
             if not self._left_out():
-                x = encoder_layer(x, mask)
+                x = self.encoder[number % len(self.encoder)](x, mask, relations)
         x = self.encoder_norm(x)
         encoded = {"mask": mask}
         for number, decoder_layer in enumerate(self.decoder):
@@ -145,46 +219,58 @@ class Transformer(Seq2Seq):
 
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
         x = self._embed(target_in, self.embeddings.target, self.target_positions, start=0)
-        for number, layer in enumerate(self.decoder):
+        relations = self.target_positions.relations(0, target_in.shape[1])
+        self._kept = []
+        for number in range(self.decoder_layers):
             if not self._left_out():
-                x, _ = layer(x, memory_of(encoded, number), encoded["mask"], past=None)
+                x, _ = self._decoded(number, x, encoded, None, relations)
         return self.decoder_norm(x)
+
+    def _decoded(
+        self, number: int, x: Tensor, encoded: Encoded, past: State | None, relations: Relations
+    ) -> tuple[Tensor, State]:
+        """What the decoder layer of that number makes of x, and what it remembers."""
+        own = number % len(self.decoder)
+        layer, source = self.decoder[own], Memory(encoded[f"{own}.keys"], encoded[f"{own}.values"])
+        found = layer(x, source, encoded["mask"], past, relations)
+        if layer.cross_attention.weights is not None:
+            self._kept.append(layer.cross_attention.weights)
+        return found
 
     @property
     def output_weight(self) -> Tensor:
         return self.embeddings.output.weight
 
     def start(self, encoded: Encoded) -> State:
-        nothing = encoded["0.keys"][:, :, :0]  # (B, H, 0, D)
-        return {
-            f"{number}.{part}": nothing
-            for number in range(len(self.decoder))
-            for part in ("keys", "values")
-        }
+        like = encoded["0.keys"]
+        state: State = {"written": like.new_empty(len(like), 0)}
+        for number in range(self.decoder_layers):
+            nothing = self.decoder[number % len(self.decoder)].self_attention.start(len(like), like)
+            state |= named(nothing, number)
+        return state
 
     def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
-        position = state["0.keys"].shape[2]
+        position = state["written"].shape[1]
         x = self._embed(
             last_tokens[:, None], self.embeddings.target, self.target_positions, start=position
         )
-        after: State = {}
-        for number, layer in enumerate(self.decoder):
-            x, present = layer(
-                x, memory_of(encoded, number), encoded["mask"], past=memory_of(state, number)
-            )
-            after |= {f"{number}.keys": present.keys, f"{number}.values": present.values}
+        relations = self.target_positions.relations(position, 1)
+        self._kept = []
+        after: State = {"written": nn.functional.pad(state["written"], (0, 1))}
+        for number in range(self.decoder_layers):
+            x, present = self._decoded(number, x, encoded, past_of(state, number), relations)
+            after |= named(present, number)
         return self.project(self.decoder_norm(x[:, 0])), after
 
     def keep_attention(self, keep: bool = True) -> None:
         for layer in self.decoder:
             layer.cross_attention.keep_weights = keep
             layer.cross_attention.weights = None
+        self._kept = []
 
     @property
     def attention(self) -> Tensor | None:
-        kept = [layer.cross_attention.weights for layer in self.decoder]
-        there = [weights for weights in kept if weights is not None]
-        return torch.stack(there, dim=1) if there else None
+        return torch.stack(self._kept, dim=1) if self._kept else None
 
     def _left_out(self) -> bool:
         """Whether to leave out a layer this time (Fan et al. 2020)."""
@@ -193,12 +279,20 @@ class Transformer(Seq2Seq):
         return torch.rand(()).item() < self.layer_dropout
 
     def _embed(
-        self, tokens: Tensor, table: nn.Embedding, positions: nn.Module, start: int
+        self, tokens: Tensor, table: nn.Embedding, positions: Positions, start: int
     ) -> Tensor:
         x = self.embeddings.of(tokens, table) + positions(start, tokens.shape[1])
         return self.dropout(x.to(self.precision or x.dtype))
 
 
-def memory_of(tensors: dict[str, Tensor], layer: int) -> Memory:
-    """The keys and values of a layer among the tensors of all."""
-    return Memory(tensors[f"{layer}.keys"], tensors[f"{layer}.values"])
+def named(tensors: State, layer: int) -> State:
+    """What a layer remembers, under names that tell layers apart."""
+    return {f"{layer}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def past_of(state: State, layer: int) -> State:
+    """What a layer remembers, among what all do."""
+    start = f"{layer}."
+    return {
+        name.removeprefix(start): tensor for name, tensor in state.items() if name.startswith(start)
+    }

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from seq2seq.config import Training
 from seq2seq.distributed import shared_out_like, whole
 from seq2seq.models.attention import MultiHeadAttention
-from seq2seq.models.positions import Learned
+from seq2seq.models.layers import Gate
+from seq2seq.models.positions import Positions
+from seq2seq.models.transformer import FeedForward
 from seq2seq.training.adafactor import Adafactor
 from seq2seq.training.muon import Muon
 
@@ -53,7 +55,7 @@ def decaying_of(model: nn.Module) -> set[nn.Parameter]:
     tables = {
         parameter
         for module in model.modules()
-        if isinstance(module, nn.Embedding | Learned)
+        if isinstance(module, nn.Embedding | Positions)
         for parameter in module.parameters()
     }
     return {parameter for parameter in model.parameters() if parameter.dim() > 1} - tables
@@ -68,9 +70,9 @@ def matrices_of(model: nn.Module) -> dict[nn.Parameter, int]:
     holds: dict[Tensor, int] = {}
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
-            for linear in module.children():
-                if isinstance(linear, nn.Linear):
-                    holds[linear.weight] = linear.out_features // linear.in_features
+            holds[module.memory.weight] = 2
+        elif isinstance(module, FeedForward) and isinstance(module[1], Gate):
+            holds[module.get_parameter("0.weight")] = 2
         elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
             for weight in module.parameters():
                 holds[weight] = weight.shape[0] // int(module.hidden_size)

@@ -1,0 +1,122 @@
+"""Where a training starts, if not from nothing: another model's weights and pieces; what it leaves.
+
+`training.init_from` names a model or a run. Its tokenizers come along, and the options of its model
+that the config leaves open. What fits of its weights is taken; `training.freeze` names those that
+do not learn.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+
+from seq2seq.config import Config
+from seq2seq.config.changing import changed
+from seq2seq.console import say
+from seq2seq.distributed import leads
+from seq2seq.errors import ConfigError, UserError
+from seq2seq.files import check_manifest
+from seq2seq.layout import REPLACE, WEIGHTS
+from seq2seq.models import Seq2Seq
+from seq2seq.runs import Opened, open_model
+
+SHOWN = 4  # names of weights that are listed
+
+
+def origin_of(config: Config) -> Opened | None:
+    """The model that a training starts from, if the config names one."""
+    named = config.training.init_from
+    return None if named is None else open_model(Path(named))
+
+
+def completed(config: Config) -> Config:
+    """The config, with what it leaves open as the model has it that training starts from.
+
+    Raises a ConfigError if it asks for a tokenizer that this model does not have.
+    """
+    origin = origin_of(config)
+    if origin is None:
+        return config
+    there = dict(origin.config.tokenizer)
+    for name in sorted(config.tokenizer.model_fields_set):
+        if (asked := getattr(config.tokenizer, name)) != there[name]:
+            raise ConfigError(
+                f"tokenizer.{name}: must be {there[name]}, as of {origin.folder}, from which "
+                f"training starts (training.init_from), not {asked}: its weights are those of its "
+                "pieces; leave tokenizer out"
+            )
+    config = changed(config, "tokenizer", there)
+    if config.model.kind != origin.config.model.kind:
+        return config
+    own = {name: getattr(config.model, name) for name in config.model.model_fields_set}
+    return changed(config, "model", {**dict(origin.config.model), **own})
+
+
+@torch.no_grad()
+def take_weights(model: Seq2Seq, config: Config) -> None:
+    """Copies what fits of the weights that training starts from, and says what did not.
+
+    Raises a UserError if nothing fits.
+    """
+    from safetensors.torch import load
+
+    origin = origin_of(config)
+    if origin is None:
+        return
+    check_manifest(origin.folder, REPLACE)
+    weights = load((origin.folder / WEIGHTS).read_bytes())
+    parameters = dict(model.named_parameters())
+    taken = {
+        name
+        for name, parameter in parameters.items()
+        if name in weights and weights[name].shape == parameter.shape
+    }
+    if not taken:
+        raise UserError(
+            f"no weight of {origin.folder} (training.init_from) fits the model; leave out the "
+            "options of model, so that they are those it has"
+        )
+    for name in taken:
+        parameters[name].copy_(weights[name])
+    told = f"{len(taken):,} of {len(parameters):,} weights are those of {origin.folder}"
+    if new := [name for name in parameters if name not in taken]:
+        told += f"; new: {listed(new)}"
+    if left := [name for name in weights if name not in taken]:
+        told += f"; left there: {listed(left)}"
+    if leads():
+        say(told)
+
+
+def freeze(model: Seq2Seq, patterns: Sequence[str]) -> None:
+    """Keeps from learning the parameters that patterns name; the last that fits one decides.
+
+    A pattern is a name, or the beginning of one up to a dot, and may have wildcards; with ! in
+    front, what it names learns after all. Raises a ConfigError for one that names nothing, or if
+    nothing is left to learn.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        bare = pattern.removeprefix("!")
+        found = [name for name in parameters if named_by(bare, name)]
+        if not found:
+            parts = sorted({name.split(".")[0] for name in parameters})
+            raise ConfigError(
+                f"training.freeze: {pattern} names no part of the model, which has "
+                f"{', '.join(parts)}"
+            )
+        for name in found:
+            parameters[name].requires_grad = pattern.startswith("!")
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        raise ConfigError("training.freeze: leaves nothing to learn; name less")
+
+
+def named_by(pattern: str, name: str) -> bool:
+    """Whether a pattern names a parameter, or a part that it lies in."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more there are."""
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

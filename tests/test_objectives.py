@@ -1,0 +1,225 @@
+"""Laws of objectives: what noise leaves, how much it takes, and what a draw depends on."""
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from seq2seq.config import Tokenizer as TokenizerOptions
+from seq2seq.config.objectives import MASK, SENTINELS, TASKS, Objective, Task
+from seq2seq.data.batches import Batches
+from seq2seq.data.objectives import Objectives, infilled, maker, parts_of
+from seq2seq.data.store import Store
+from seq2seq.data.tokenizer import Tokenizer, Tokenizers, train_tokenizer
+
+OPTIONS = TokenizerOptions(kind="char", vocab_size=300, byte_fallback=False)
+LINES = ["abcdefgh. ijklmnop! qrstuvwxyz? "]
+TOKENIZER: Tokenizer = train_tokenizer(LINES, OPTIONS, 1, tags=["<2x>", MASK, *SENTINELS])
+BOTH = Tokenizers(TOKENIZER, TOKENIZER)
+HIDDEN = TOKENIZER.tag(MASK)
+TEXT = TOKENIZER.encode(["abcdefgh. ijklmnop! qrstuvwxyz? abc"])[0]
+NOISY = [name for name in TASKS if name != "translation"]
+
+
+def task(name: str, **options: object) -> Task:
+    return TypeAdapter(Objective).validate_python({"task": name, **options})
+
+
+def make(text: list[int], name: str, seed: int = 1, **options: object):
+    made = maker(task(name, **options), BOTH)
+    return made(text, np.random.default_rng(seed))
+
+
+def contains(long: list[int], short: list[int]) -> bool:
+    """Whether the elements of one stand in the other, in order."""
+    rest = iter(long)
+    return all(one in rest for one in short)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, len(TEXT)])
+@pytest.mark.parametrize("name", NOISY)
+def test_what_is_left_is_of_the_text_and_the_target_is_what_is_to_be_said(name, size):
+    text = TEXT[:size]
+    for seed in range(30):
+        found = make(text, name, seed)
+        if name == "spans":
+            continue
+        assert found.target == text
+        left = [piece for piece in found.source if piece != HIDDEN]
+        if name == "permutation":
+            assert Counter(left) == Counter(text)
+        else:
+            assert contains(text, left)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.7])
+def test_the_share_that_is_asked_for_is_taken_on_average(share):
+    def gone(name: str, option: str, **more: float) -> float:
+        found = [make(TEXT, name, seed, **{option: share}, **more).source for seed in range(600)]
+        left = [sum(piece != HIDDEN for piece in one) for one in found]
+        return 1 - float(np.mean(left)) / len(TEXT)
+
+    assert gone("masking", "mask_ratio") == pytest.approx(share, abs=0.01)
+    assert gone("deletion", "delete_ratio") == pytest.approx(share, abs=0.01)
+    assert gone("infilling", "mask_ratio") == pytest.approx(share, abs=0.02)
+
+
+def test_masking_keeps_places_and_deletion_does_not():
+    source = make(TEXT, "masking").source
+    assert [one for one in zip(source, TEXT, strict=True) if one[0] not in (HIDDEN, one[1])] == []
+    assert HIDDEN not in make(TEXT, "deletion").source
+
+
+def test_spans_have_the_lengths_that_poisson_gives_and_one_mask_each():
+    """Compared with the lengths that were drawn: what is missing between what is left."""
+    lengths: Counter[int] = Counter()
+    text = list(range(1000, 3000))  # all different, so that each tells its place
+    for seed in range(40):
+        found = infilled(text, task("infilling"), HIDDEN, np.random.default_rng(seed))
+        assert (HIDDEN, HIDDEN) not in itertools.pairwise(found)
+        before = 999
+        for place, piece in enumerate(found):
+            if piece == HIDDEN:
+                after = found[place + 1] if place + 1 < len(found) else 3000
+                lengths[after - before - 1] += 1
+            else:
+                before = piece
+    total = sum(lengths.values())
+    assert sum(size * count for size, count in lengths.items()) / total == pytest.approx(3, abs=0.1)
+    for size, probability in enumerate([0.0498, 0.1494, 0.2240, 0.2240, 0.1680]):  # of Poisson(3)
+        assert lengths[size] / total == pytest.approx(probability, abs=0.02)
+
+
+def test_a_span_of_no_length_is_an_insertion():
+    source = make(TEXT, "infilling", poisson_lambda=0.0).source
+    assert [piece for piece in source if piece != HIDDEN] == TEXT
+    assert source.count(HIDDEN) == pytest.approx(0.3 * len(TEXT), abs=1)
+
+
+def test_sentences_change_places_and_stay_whole():
+    sentences = {"abcdefgh.", "ijklmnop!", "qrstuvwxyz?", "abc"}
+    orders = set()
+    for seed in range(200):
+        (line,) = TOKENIZER.decode([make(TEXT, "permutation", seed).source])
+        assert {*line.split()} == sentences
+        orders.add(line)
+    assert len(orders) == 24
+    (line,) = TOKENIZER.decode([make(TEXT, "infilling", 3, permute_sentences=True).source])
+    assert line.split()[0][0] != "a" or "abcdefgh" not in line
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, len(TEXT), 700])
+def test_source_and_target_of_spans_together_are_the_text(size):
+    text = (TEXT * 30)[:size]
+    names = [TOKENIZER.tag(name) for name in SENTINELS]
+    for seed in range(20):
+        source, target = make(text, "spans", seed)
+        assert target[-1] in names
+        spans = {}
+        for piece in target:
+            if piece in names:
+                spans[piece] = current = []
+            else:
+                current.append(piece)
+        assert spans.pop(target[-1]) == []
+        assert [one for one in source if one in names] == [*spans] == names[: len(spans)]
+        rebuilt = [part for piece in source for part in spans.get(piece, [piece])]
+        assert rebuilt == text
+        missing = sum(map(len, spans.values()))
+        assert missing == min(max(round(0.15 * size), 1), max(size - 1, 1))
+        assert all(spans.values())
+
+
+def test_any_piece_may_be_missing_in_spans():
+    missing = set()
+    for seed in range(400):
+        source, _ = make([*range(1000, 1020)], "spans", seed)
+        missing |= {*range(1000, 1020)} - {*source}
+    assert missing == {*range(1000, 1020)}
+
+
+def test_parts_are_as_many_as_asked_for_and_every_way_comes():
+    found = Counter(tuple(parts_of(5, 3, np.random.default_rng(seed))) for seed in range(600))
+    every = {one for one in itertools.product(range(1, 5), repeat=3) if sum(one) == 5}
+    assert {*found} == every
+    assert min(found.values()) > 60
+
+
+def test_language_modelling_reads_nothing():
+    assert make(TEXT, "language_modelling") == ([], TEXT)
+
+
+# Corpora, one after the other
+
+
+def store(count: int = 12) -> Store:
+    texts = [TEXT[start : start + 20] for start in range(count)]
+    return Store.of(texts, texts)
+
+
+def objectives(*names: str, seed: int = 1) -> Objectives:
+    return Objectives(BOTH, [task(name) for name in names], [12 // len(names)] * len(names), seed)
+
+
+def batch(found: Objectives, pairs: list[int], epoch: int = 0) -> list[tuple[list[int], list[int]]]:
+    made = Batches(store(), 10**4, objectives=found).collate(np.array(pairs), epoch)
+    return [
+        ([one for one in source if one], [one for one in target if one])
+        for source, target in zip(made.source.tolist(), made.target_out.tolist(), strict=True)
+    ]
+
+
+def test_each_corpus_has_its_own_objective():
+    found = batch(objectives("masking", "translation", "language_modelling"), [0, 3, 4, 7, 8, 11])
+    plain = batch(objectives("translation"), [0, 3, 4, 7, 8, 11])
+    assert [one == other for one, other in zip(found, plain, strict=True)] == [False] * 2 + [
+        True
+    ] * 2 + [False] * 2
+    assert all(HIDDEN in source for source, _ in found[:2])
+    assert all(len(source) == 1 for source, _ in found[4:])
+
+
+@pytest.mark.parametrize("name", ["masking", "infilling", "spans", "deletion"])
+def test_a_draw_depends_on_seed_epoch_and_pair_alone(name):
+    whole = batch(objectives(name), [*range(12)], epoch=3)
+    assert batch(objectives(name), [7, 2], epoch=3) == [whole[7], whole[2]]
+    assert batch(objectives(name), [*range(12)], epoch=4) != whole
+    assert batch(objectives(name, seed=2), [*range(12)], epoch=3) != whole
+
+
+def test_a_tag_stays_in_front():
+    tag = TOKENIZER.tag("<2x>")
+    texts = [[tag, *TEXT[:9]]]
+    for name in NOISY:
+        made = objectives(name)(Store.of(texts, [TEXT[:9]]), np.array([0]), 0)
+        assert made.source.ids[0] == tag
+
+
+def test_where_all_is_translation_nothing_is_done():
+    assert objectives("translation", "translation").idle
+    assert Batches(store(), 100, objectives=objectives("translation")).objectives is None
+
+
+def test_a_run_learns_from_plain_text_and_its_tokenizer_has_the_pieces(own, command):
+    text = Path("toy.yaml").read_text(encoding="utf-8")
+    plain = "{source: train.de, target: train.de, objective: infilling}"
+    text = text.replace("train: [", f"train: [{plain}, ").replace(
+        "prepared: prepared", "prepared: p2"
+    )
+    Path("noisy.yaml").write_text(text, encoding="utf-8")
+    result = command("train", "noisy.yaml", "--set", "training.max_updates=20")
+    assert result.code == 0, result.err
+    tokenizer = Tokenizer(Path("p2/tokenizer.model").read_bytes())
+    assert tokenizer.is_tag(tokenizer.tag(MASK))
+    again = command("train", "noisy.yaml", "--set", "training.max_updates=40")
+    assert again.code == 0, again.err
+    once = command("train", "noisy.yaml", "--set", "name=once", "--set", "training.max_updates=40")
+    assert once.code == 0, once.err
+    runs = [
+        Path("runs", name, "checkpoints/step-00000040/model.safetensors")
+        for name in ("noisy", "once")
+    ]
+    assert runs[0].read_bytes() == runs[1].read_bytes()
