@@ -18,6 +18,7 @@ import typer
 from seq2seq import distributed
 from seq2seq.errors import ConfigError, SharedError, Stopped, UserError
 from seq2seq.flags.evaluate import evaluate as flags_of_evaluate
+from seq2seq.flags.report import report as flags_of_report
 from seq2seq.flags.translate import translate as flags_of_translate
 
 app = typer.Typer(
@@ -177,6 +178,12 @@ def evaluate(**given: Any) -> None:
     # its flags and its help are those of the function it wraps
     die_with_reader()
     flags_of_evaluate(**given)
+
+
+@app.command()
+@wraps(flags_of_report)
+def report(**given: Any) -> None:
+    flags_of_report(**given)
 
 
 @app.command()

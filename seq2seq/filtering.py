@@ -12,13 +12,17 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from seq2seq import distributed
 from seq2seq.data.workers import default_workers
-from seq2seq.decoding.choice import open_engine
+from seq2seq.decoding.attending import Attention, Wishes
+from seq2seq.decoding.choice import attend_with, open_engine
 from seq2seq.decoding.forms import Form
+from seq2seq.decoding.members import load_together
+from seq2seq.decoding.trace import Recorder
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import UserError
 from seq2seq.runs import Opened
@@ -30,6 +34,17 @@ KILLED = (
 )
 
 
+class Job(NamedTuple):
+    """What is to be done with lines, as each process is told it."""
+
+    opened: Opened  # the model, or the first of several; its config holds for all
+    form: Form
+    splitting: bool = False  # whether long lines are translated in parts
+    others: tuple[Opened, ...] = ()  # models that translate together with the first
+    wishes: Wishes = Wishes()
+    recorder: Recorder | None = None  # who watches; only in one process, and our own search
+
+
 class Answer(NamedTuple):
     """What becomes of some lines."""
 
@@ -38,19 +53,36 @@ class Answer(NamedTuple):
     warnings: list[str]
 
 
+NOTHING = Answer(b"", 0, [])
+
+# of buffers, the number of their first line, and what is told how many lines are done
+Answers = Callable[[Iterable[list[bytes]], int, Callable[[int], object]], Iterator[Answer]]
+
+
 class Filter:
     """Takes lines of a form and gives lines of that form."""
 
-    def __init__(self, opened: Opened, form: Form, splitting: bool) -> None:
-        """Loads the model; `splitting` as for the translator."""
-        self.form = form
+    def __init__(self, job: Job) -> None:
+        """Loads the model or the models."""
+        folder, config, tokenizers = job.opened.folder, job.opened.config, job.opened.tokenizers
+        load = partial(load_together, [job.opened, *job.others]) if job.others else None
+        engine = open_engine(folder, config, tokenizers, load)
+        attention = None
+        if any(job.wishes):
+            attend = attend_with(engine, config.decoding.batch_tokens)
+            attention = Attention(attend, tokenizers, job.wishes)
+        if job.recorder:
+            job.recorder.watch(engine, config.decoding.batch_tokens)
+        self.form = job.form
         self.warnings: list[str] = []
         self.translator = Translator(
-            open_engine(opened.folder, opened.config, opened.tokenizers),
-            opened.tokenizers,
-            opened.config.decoding,
-            opened.config.data,
-            splitting=splitting,
+            engine,
+            tokenizers,
+            config.decoding,
+            config.data,
+            attention=attention,
+            splitting=job.splitting,
+            recorder=job.recorder,
             warn=self.warnings.append,
         )
 
@@ -102,39 +134,46 @@ def _gathered(answer: Answer) -> Answer:
     )
 
 
-def shared_out(
-    opened: Opened,
-    form: Form,
-    splitting: bool,
-    processes: int,
-    some: Iterable[list[bytes]],
-    first: int,
-    done: Callable[[int], object],
-) -> Iterator[Answer]:
-    """What becomes of each buffer, in so many worker processes; they end when this does.
+@contextmanager
+def ready(job: Job, processes: int = 1) -> Iterator[Answers]:
+    """What answers buffers, once all its models are loaded; in so many worker processes if several.
 
-    Raises what a worker raised, or a UserError if one was killed.
+    It takes buffers, the number of their first line, and what is told how many lines are done. The
+    workers end when this does. Raises what a worker raised, or a UserError if one was killed.
     """
+    if processes == 1:
+        yield partial(alone, Filter(job))
+        return
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that threads hold
     threads = max(1, default_workers() // processes)
     workers: list[tuple[Any, Connection]] = []
     try:
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work, args=(theirs, opened, form, splitting, threads), daemon=True
-            )
+            process = context.Process(target=_work, args=(theirs, job, threads), daemon=True)
             process.start()
             theirs.close()
             workers.append((process, ours))
-        for answer in _in_turn([pipe for _, pipe in workers], some, first):
-            done(answer.lines)
-            yield answer
+        pipes = [pipe for _, pipe in workers]
+        for pipe in pipes:
+            _received(pipe)
+        yield partial(_shared_out, pipes)
     finally:
         for process, _ in workers:
             process.kill()
         for process, _ in workers:
             process.join()
+
+
+def _shared_out(
+    pipes: Sequence[Connection],
+    some: Iterable[list[bytes]],
+    first: int,
+    done: Callable[[int], object],
+) -> Iterator[Answer]:
+    for answer in _in_turn(pipes, some, first):
+        done(answer.lines)
+        yield answer
 
 
 def _in_turn(
@@ -181,14 +220,18 @@ def _received(pipe: Connection) -> Answer:
     return answer
 
 
-def _work(pipe: Connection, opened: Opened, form: Form, splitting: bool, threads: int) -> None:
-    """What a worker process does until its parent ends it, or is gone."""
+def _work(pipe: Connection, job: Job, threads: int) -> None:
+    """What a worker process does until its parent ends it, or is gone.
+
+    Its first answer, to nothing, says that its models are loaded.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends us
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is loaded
     tasks: queue.SimpleQueue[tuple[list[bytes], int]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, tasks), daemon=True).start()
     try:
-        one = Filter(opened, form, splitting)
+        one = Filter(job)
+        pipe.send(NOTHING)
         while True:
             pipe.send(one.answer(*tasks.get()))
     except (UserError, OSError) as error:

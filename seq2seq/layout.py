@@ -3,6 +3,8 @@
 runs/<name>/
     config.yaml               the options, defaults written out
     metrics.jsonl             one JSON object a line: training and validation
+    samples.jsonl             one JSON object a line: a validation sentence, as it was translated
+    environment.json          what it was last trained with: versions, machine, threads
     checkpoints/step-<update>/
     best/                     a model folder
 <model folder>/
@@ -14,6 +16,8 @@ from pathlib import Path
 RUNS = Path("runs")
 CONFIG = "config.yaml"
 METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+ENVIRONMENT = "environment.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 WEIGHTS = "model.safetensors"

@@ -14,9 +14,14 @@ from tqdm import tqdm
 from seq2seq import distributed
 from seq2seq.config.changing import changed
 from seq2seq.console import bar, printable, say
+from seq2seq.decoding.attending import Wishes, has_no_attention, possible
+from seq2seq.decoding.choice import settled
 from seq2seq.decoding.forms import Form, Json, Text, Tsv
+from seq2seq.decoding.members import agreed
+from seq2seq.decoding.trace import Recorder
 from seq2seq.errors import ConfigError, Stopped, UserError
-from seq2seq.filtering import Answer, Filter, alone, shared_out
+from seq2seq.filtering import Answer, Job, ready
+from seq2seq.report.attention import Sheet, show
 from seq2seq.runs import Opened, open_model
 from seq2seq.text.streams import (
     Files,
@@ -38,6 +43,9 @@ class Shape(NamedTuple):
     scores: bool = False
     tokens: bool = False
     splitting: bool = False  # whether long lines are translated in parts
+    alignments: str | None = None  # hard or soft: how it is written which word is from which
+    replace_unknown: bool = False  # whether unknown pieces are replaced by what they attend to
+    attention: Sheet | None = None  # where to show what was attended to
 
 
 class Pace(NamedTuple):
@@ -49,7 +57,7 @@ class Pace(NamedTuple):
 
 
 def translate(
-    model: Path | None,
+    models: Sequence[Path] | None,
     overrides: Sequence[str],
     options: Mapping[str, Any],
     *,
@@ -59,15 +67,18 @@ def translate(
     shape: Shape = Shape(),  # noqa: B008
     pace: Pace = Pace(),  # noqa: B008
 ) -> None:
-    """Translates lines with the given model or the newest run's best.
+    """Translates lines with the given model, with several together, or with the newest run's best.
 
     `options` are those of decoding that take the place of the model's own. Raises a ConfigError for
     what cannot be asked for together, and a Stopped that says how far it has come.
     """
     check_place(files.output)
-    opened = open_model(model, overrides, device=device)
-    opened = opened._replace(config=changed(opened.config, "decoding", options))
-    form = form_of(shape, opened, tag)
+    named: Sequence[Path | None] = models or [None]
+    members = [open_model(one, overrides, device=device) for one in named]
+    if shape.attention:
+        check_sheet(shape.attention, members, shape, pace)
+    job = job_of(members, options, shape, tag)
+    form, opened = job.form, job.opened
     if pace.resume:
         check_resumable(files, form)
     with reading(files) as stream:
@@ -80,14 +91,46 @@ def translate(
         rows = prompt() if asking else lines(stream)
         first = 1 + (skip(rows, files) if pace.resume else 0)
         some = buffers(rows, 1 if asking else pace.buffer)
-        with progress(stream, files, first - 1) as done:
-            if pace.processes > 1:
-                answers = shared_out(
-                    opened, form, shape.splitting, pace.processes, some, first, done
-                )
-            else:
-                answers = alone(Filter(opened, form, shape.splitting), some, first, done)
-            write(answers, files, first, resuming=pace.resume, several=is_list(form))
+        with ready(job, pace.processes) as answers, progress(stream, files, first - 1) as done:
+            found = answers(some, first, done)
+            write(found, files, first, resuming=pace.resume, several=is_list(form))
+    if shape.attention and job.recorder:
+        name = " + ".join(one.config.name for one in members)
+        show(shape.attention, job.recorder, opened.tokenizers, name)
+
+
+def job_of(
+    members: Sequence[Opened], options: Mapping[str, Any], shape: Shape, tag: str | None
+) -> Job:
+    """What is asked of models, with options of decoding; raises an error if it cannot be."""
+    wishes = Wishes(bool(shape.alignments), shape.replace_unknown)
+    config = changed(agreed(members), "decoding", options)
+    wishes = possible(wishes, members)
+    recorder = Recorder() if shape.attention else None
+    config = settled(
+        config,
+        models=len(members),
+        unknown=wishes.replace_unknown,
+        watched=bool(recorder),
+    )
+    opened, *others = members
+    opened = opened._replace(config=config)
+    form = form_of(shape, opened, tag)
+    return Job(opened, form, shape.splitting, tuple(others), wishes, recorder)
+
+
+def check_sheet(sheet: Sheet, members: Sequence[Opened], shape: Shape, pace: Pace) -> None:
+    """Raises an error, before time is spent, if what is attended to cannot be shown there."""
+    check_place(sheet.path)
+    if all(has_no_attention(one.config) for one in members):
+        raise UserError(
+            f"--attention has nothing to show: {members[0].folder} was trained without "
+            "(model.attention: none); name another model"
+        )
+    if shape.splitting:
+        raise ConfigError("--attention shows lines as a whole; leave out --split")
+    if pace.processes > 1 or distributed.size() > 1:
+        raise ConfigError("--attention is for one process; leave out the others")
 
 
 def write(
@@ -130,14 +173,15 @@ def form_of(shape: Shape, opened: Opened, tag: str | None) -> Form:
     if shape.json:
         if shape.column:
             raise ConfigError("input is TSV or JSON, not both; leave out --tsv or --json")
-        return Json(tag, several, shape.scores, target if shape.tokens else None, source.tag)
+        pieces = target if shape.tokens else None
+        return Json(tag, several, shape.scores, pieces, source.tag, shape.alignments)
     if shape.scores or shape.tokens:
         raise ConfigError("--scores and --tokens become fields of an object; give --json, too")
     if shape.column is None:
-        return Text(tag, several)
+        return Text(tag, several, shape.alignments)
     if several:
         raise ConfigError("TSV has room for one translation; for n-best lists, leave out --tsv")
-    return Tsv(tag, shape.column)
+    return Tsv(tag, shape.column, shape.alignments)
 
 
 def check_resumable(files: Files, form: Form) -> None:

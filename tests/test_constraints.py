@@ -49,6 +49,7 @@ some_requests = st.builds(
     prefix=st.lists(st.sampled_from(WORDS), max_size=2).map(tuple),
     present=st.lists(phrases, max_size=3).map(tuple),
     absent=st.just(()),
+    unknown=st.just(False),
 )
 
 

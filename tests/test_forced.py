@@ -1,4 +1,4 @@
-"""The laws of forced decoding and of alignments."""
+"""The laws of forced decoding, and of what attention between pieces says of words."""
 
 import math
 
@@ -11,10 +11,11 @@ from seq2seq.config import Config, Decoding
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS
 from seq2seq.decoding import forced
-from seq2seq.decoding.alignment import align, hard, soft, words
+from seq2seq.decoding.alignment import align, hard, soft
 from seq2seq.decoding.engine import Request
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.pytorch import PyTorch
+from seq2seq.decoding.surface import words
 from seq2seq.models import MODELS, Seq2Seq
 
 every_kind = pytest.mark.parametrize("kind", MODELS)
@@ -100,15 +101,19 @@ def test_search_reports_what_forced_decoding_gives(kind, beam):
             assert one.log_probability == pytest.approx(known.log_probability, abs=1e-3)
 
 
-def test_pieces_belong_to_the_words_that_spaces_separate():
-    assert words(["▁a", "b", "▁c", "▁", "d"]) == [0, 0, 1, 2, 2]
-    assert words(["<2de>", "a", "▁b"], first=1) == [-1, 0, 1]
-    assert words([]) == []
+def test_pieces_belong_to_the_words_that_white_space_separates():
+    def listed(*texts: str) -> list[list[int]]:
+        return [[*some] for some in words(texts)]
+
+    assert listed(" a", "b", " c", " ", "d") == [[0], [0], [1], [2], [2]]
+    assert listed("a", " ", " ", "b", "", "c", " ") == [[0], [1], [1], [1], [1], [1], []]
+    assert listed(" a b", "c d ", " ") == [[0, 1], [1, 2], []]
+    assert listed() == []
 
 
 def test_words_align_by_what_their_pieces_give_together():
     # two target words (two pieces, one), two source words (one piece, two), a tag in front
-    source, target = words(["<2de>", "▁x", "▁y", "z"], first=1), words(["▁a", "b", "▁c"])
+    source, target = [range(0), *words([" x", " y", "z"])], words([" a", "b", " c"])
     attention = np.array(
         [
             [0.1, 0.5, 0.1, 0.1, 0.2],
@@ -122,6 +127,14 @@ def test_words_align_by_what_their_pieces_give_together():
     weights[0, 1] += 0.01
     assert hard(weights) == "1-0 1-1"
     assert soft(weights) == "0-0:0.40 1-0:0.41 1-1:0.90"
+
+
+def test_words_of_one_piece_share_its_weight():
+    attention = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0, 0, 1]])
+    weights = align(attention, words([" a b c", " d"]), words([" x y", "z"]))
+    assert weights == pytest.approx(
+        np.array([[0.2, 0.2, 0.2, 0.3], [0.4 / 3, 0.4 / 3, 0.4 / 3, 0.5]])
+    )
 
 
 def test_nothing_aligns_with_nothing():

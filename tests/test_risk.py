@@ -38,6 +38,16 @@ def test_utilities_are_those_of_sacrebleu():
         assert name == "none" or UTILITIES[name]("", "a") == 0
 
 
+def test_bleu_counts_the_words_of_the_language():
+    one, other = "今天天气很好", "今天天气不好"
+    assert (
+        UTILITIES["bleu"](one, other, "zh-TW")
+        == sacrebleu.sentence_bleu(one, [other], tokenize="zh").score
+    )
+    assert UTILITIES["bleu"](one, other, "zh") > UTILITIES["bleu"](one, other, "de") == 0
+    assert UTILITIES["bleu"]("ສະບາຍດີ", "ສະບາຍ", "lo") > 0
+
+
 def test_the_one_in_the_middle_has_the_least_risk():
     texts = ["a cat sits here", "a cat sits on the mat", "the cat sits on the mat", "dogs bark"]
     for utility in UTILITIES.values():

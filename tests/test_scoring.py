@@ -18,7 +18,8 @@ from rouge_score.tokenize import tokenize
 
 from seq2seq.config.options import LOWER_IS_BETTER, Metric
 from seq2seq.errors import UserError
-from seq2seq.scoring.metrics import MECAB, METRICS, bleu, score, words
+from seq2seq.scoring.metrics import METRICS, bleu, score, words
+from seq2seq.text.languages import MECAB
 
 HYPOTHESES = [
     "A man in a blue shirt stands on a ladder.",
@@ -130,7 +131,7 @@ def test_bleu_cuts_words_as_the_language_writes_them(language, tokenizer, monkey
     if module := MECAB.get(tokenizer):
         # these bring dictionaries of many megabytes: without them, characters
         assert bleu(hypotheses, [references], language).signature.split("|")[3] == "tok:char"
-        monkeypatch.setattr("seq2seq.scoring.metrics.find_spec", {module: object()}.get)
+        monkeypatch.setattr("seq2seq.text.languages.find_spec", {module: object()}.get)
         with pytest.raises(RuntimeError, match="dependencies"):
             bleu(hypotheses, [references], language)
         return

@@ -21,6 +21,7 @@ class Request(NamedTuple):
     prefix: Phrase = ()  # what the translation begins with
     present: tuple[Phrase, ...] = ()  # what it must contain
     absent: tuple[Phrase, ...] = ()  # what it must not
+    unknown: bool = False  # whether it may have unknown pieces
 
 
 class Hypothesis(NamedTuple):

@@ -5,6 +5,7 @@ The same numbers as when search had written them, token by token, but in one pas
 Shapes: B pairs, T target positions, S source positions, D width, V vocabulary.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ class Judged(NamedTuple):
     """How a model sees a given translation; the last position is that of </s>."""
 
     log_probabilities: np.ndarray  # (T + 1,) of each token and </s>, in nats
-    attention: np.ndarray | None  # (T + 1, S + 1): what of the source each was written from
+    attention: np.ndarray | None  # (..., T + 1, S + 1): what of the source each was written from
 
     @property
     def log_probability(self) -> float:
@@ -31,14 +32,29 @@ class Judged(NamedTuple):
         return float(self.log_probabilities.sum(dtype=np.float64))
 
 
+def mean_head(weights: Tensor) -> Tensor:
+    """The mean (B, T, S) over layers and heads of weights (B, layers, heads, T, S)."""
+    return weights.mean(dim=(1, 2))
+
+
+def every_head(weights: Tensor) -> Tensor:
+    """All weights (B, layers, heads, T, S), as they are."""
+    return weights
+
+
 @torch.inference_mode()
 def judge(
-    model: Seq2Seq, pairs: Store, batch_tokens: int, *, attention: bool = False
+    model: Seq2Seq,
+    pairs: Store,
+    batch_tokens: int,
+    *,
+    attention: bool = False,
+    reduced: Callable[[Tensor], Tensor] = mean_head,
 ) -> list[Judged]:
     """What the model makes of some pairs, in order.
 
-    `attention` asks for the weights of cross-attention too, their mean over layers and heads; they
-    are None if the model has none.
+    `attention` asks for the weights of cross-attention too, `reduced` to the mean over layers and
+    heads, or to `every_head`; they are None if the model has none.
     """
     if not len(pairs):
         return []
@@ -53,11 +69,11 @@ def judge(
         hidden = model(batch.source, batch.target_in)
         weights = None
         if attention and model.attention is not None:
-            weights = model.attention.mean(dim=(1, 2)).float().cpu().numpy()  # (B, T, S)
+            weights = reduced(model.attention).float().cpu().numpy()  # (B, ..., T, S)
         found = _of_tokens(model, hidden, batch.target_out).cpu().numpy()
         for row, number in enumerate(numbers):
             read, written = (int(side.lengths[number]) + 1 for side in pairs)
-            seen = None if weights is None else weights[row, :written, :read]
+            seen = None if weights is None else weights[row, ..., :written, :read]
             judged[number] = Judged(found[row, :written], seen)
     model.keep_attention(False)
     model.train(training)

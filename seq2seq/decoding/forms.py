@@ -12,12 +12,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from seq2seq.data.tokenizer import Tokenizer
+from seq2seq.decoding.alignment import aligned_as
 from seq2seq.decoding.translator import Line, Output
 from seq2seq.errors import UserError
 
 BREAKS = re.compile("[\n\r]")
 TEXT = ("text", "source")  # the fields of an object that may hold its text
-OURS = ("translation", "translations", "score", "log_probability", "tokens", "error")
+OURS = (
+    "translation",
+    "translations",
+    "score",
+    "log_probability",
+    "tokens",
+    "alignment",
+    "error",
+)
 
 
 class Asked(NamedTuple):
@@ -43,19 +52,25 @@ class Text(NamedTuple):
 
     tag: str | None = None
     several: bool = False
+    alignments: str | None = None  # hard or soft, if they are to be written
 
     def read(self, line: bytes) -> Asked:
         """All of it is to be translated."""
         return Asked(Line(line.decode("utf-8", errors="replace"), self.tag))
 
     def write(self, number: int, asked: Asked, outputs: Sequence[Output]) -> bytes:
-        """The best translation; or as in Moses `number ||| translation ||| score`, from 0 on."""
-        if not self.several:
-            return _encoded(_one_line(outputs[0].text))
-        rows = [
-            f"{number - 1} ||| {_one_line(output.text)} ||| {output.hypothesis.score:.6f}"
-            for output in outputs
-        ]
+        """The best translation; or as in Moses `number ||| translation ||| score`, from 0 on.
+
+        An alignment is one field more, as in Moses and Marian.
+        """
+        rows = []
+        for output in outputs if self.several else outputs[:1]:
+            fields = [_one_line(output.text)]
+            if self.several:
+                fields = [str(number - 1), *fields, f"{output.hypothesis.score:.6f}"]
+            if self.alignments:
+                fields.append(aligned_as(self.alignments, output.alignment))
+            rows.append(" ||| ".join(fields))
         return _encoded("\n".join(rows))
 
 
@@ -64,6 +79,7 @@ class Tsv(NamedTuple):
 
     tag: str | None = None
     column: int = 1
+    alignments: str | None = None  # as in `Text`
 
     def read(self, line: bytes) -> Asked:
         """One column is to be translated, and all of them are kept."""
@@ -74,8 +90,11 @@ class Tsv(NamedTuple):
         return Asked(Line(cells[self.column - 1].decode("utf-8", errors="replace"), self.tag), line)
 
     def write(self, number: int, asked: Asked, outputs: Sequence[Output]) -> bytes:
-        """The line as it came, and a column more."""
-        return asked.rest + b"\t" + _encoded(_one_line(outputs[0].text).replace("\t", " "))
+        """The line as it came, and a column more; and one for an alignment."""
+        cells = [_one_line(outputs[0].text).replace("\t", " ")]
+        if self.alignments:
+            cells.append(aligned_as(self.alignments, outputs[0].alignment))
+        return asked.rest + b"\t" + _encoded("\t".join(cells))
 
 
 class Json(NamedTuple):
@@ -86,6 +105,7 @@ class Json(NamedTuple):
     scores: bool = False
     tokens: Tokenizer | None = None  # to show the pieces of a translation
     check: Callable[[str], object] = lambda tag: None  # raises a UserError for an unknown tag
+    alignments: str | None = None  # as in `Text`
 
     def read(self, line: bytes) -> Asked:
         """Its text is to be translated, and unknown fields are kept."""
@@ -129,6 +149,8 @@ class Json(NamedTuple):
             fields["log_probability"] = output.hypothesis.log_probability
         if self.tokens:
             fields["tokens"] = self.tokens.pieces(output.hypothesis.tokens)
+        if self.alignments:
+            fields["alignment"] = aligned_as(self.alignments, output.alignment)
         return fields
 
 

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from seq2seq.config import Decoding
 from seq2seq.data.batches import rectangle
-from seq2seq.data.store import Side
+from seq2seq.data.store import Side, Store
 from seq2seq.decoding.coverage import Step, covering
 from seq2seq.decoding.engine import Hypothesis, Request
+from seq2seq.decoding.forced import Judged, every_head, judge
 from seq2seq.decoding.sampling import sample
 from seq2seq.decoding.search import search
+from seq2seq.decoding.trace import Recorder
 from seq2seq.errors import UserError
 from seq2seq.models import Encoded, Seq2Seq, State
 
@@ -28,6 +30,7 @@ class PyTorch:
             model.precision = torch.bfloat16
         self.model = model
         self.device = next(model.parameters()).device
+        self.recorder: Recorder | None = None  # who is told how translations come about
 
     def search(
         self,
@@ -43,6 +46,8 @@ class PyTorch:
             some = self._found([requests[number] for number in batch], options)
             for number, hypotheses in zip(batch, some, strict=True):
                 found[number] = hypotheses[: options.n_best]
+                if self.recorder:
+                    self.recorder.end(requests[number], hypotheses)
             done(len(batch))
         self.model.train(training)
         if not all(found):
@@ -51,6 +56,23 @@ class PyTorch:
                 "train it with a lower training.learning_rate or a longer training.warmup"
             )
         return found
+
+    def attend(
+        self, pairs: Sequence[tuple[list[int], list[int]]], batch_tokens: int
+    ) -> list[np.ndarray]:
+        """What the model looks at as it writes given translations.
+
+        For each pair of source and translation, of S and T pieces without </s>, the mean of the
+        weights of all layers and heads (T + 1, S + 1). The model must have attention.
+        """
+        found = judge(self.model, store_of(pairs), batch_tokens, attention=True)
+        return [one.attention for one in found if one.attention is not None]
+
+    def examine(
+        self, pairs: Sequence[tuple[list[int], list[int]]], batch_tokens: int
+    ) -> list[Judged]:
+        """What the model makes of given translations, with the attention of every head."""
+        return judge(self.model, store_of(pairs), batch_tokens, attention=True, reduced=every_head)
 
     def _found(self, some: Sequence[Request], options: Decoding) -> list[list[Hypothesis]]:
         """Hypotheses of requests; where rules together leave none, those without the hardest."""
@@ -74,12 +96,17 @@ class PyTorch:
                 return sample(step, state, encoded, some, options)
             if options.coverage_penalty:
                 step, encoded = covering(self.model, step, encoded, some)
-            return search(step, state, encoded, some, options)
+            return search(step, state, encoded, some, options, self.recorder)
 
     def _step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
         """Scores are added up over many tokens: float32, whatever the model computes in."""
         logits, state = self.model.step(last_tokens, state, encoded)
         return logits.float(), state
+
+
+def store_of(pairs: Sequence[tuple[list[int], list[int]]]) -> Store:
+    """Pairs of source and translation as a store holds them."""
+    return Store(*(Side.of([pair[side] for pair in pairs]) for side in (0, 1)))
 
 
 def batches(requests: Sequence[Request], options: Decoding) -> Iterator[list[int]]:

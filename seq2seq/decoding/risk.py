@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from seq2seq.text.languages import bleu_tokenizer
+
 Utility = Callable[[str, str], float]  # how good a translation is if the other is the true one
 
 
@@ -27,17 +29,21 @@ def least_risk(texts: Sequence[str], utility: Utility) -> list[int]:
     return [first[text] for text in sorted(counts, key=lambda text: -means[text])]
 
 
-def chrf(text: str, other: str) -> float:
+def chrf(text: str, other: str, language: str = "") -> float:
     """The chrF of a translation (Popović 2015), 0 to 100."""
     return _metric("CHRF").sentence_score(text, [other]).score
 
 
-def bleu(text: str, other: str) -> float:
-    """The BLEU of a translation of one line (Papineni et al. 2002), 0 to 100."""
-    return _metric("BLEU", effective_order=True).sentence_score(text, [other]).score
+def bleu(text: str, other: str, language: str = "") -> float:
+    """The BLEU of a translation of one line (Papineni et al. 2002), 0 to 100.
+
+    Words are those of the language (a code, such as ja), as in every BLEU that is reported.
+    """
+    metric = _metric("BLEU", effective_order=True, tokenize=bleu_tokenizer(language))
+    return metric.sentence_score(text, [other]).score
 
 
-UTILITIES: dict[str, Utility] = {"chrf": chrf, "bleu": bleu}
+UTILITIES: dict[str, Callable[[str, str, str], float]] = {"chrf": chrf, "bleu": bleu}
 
 
 @cache

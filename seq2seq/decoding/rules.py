@@ -21,7 +21,7 @@ from seq2seq.decoding.engine import Phrase, Request
 # log-probabilities (R, W, V), tokens (R, W, 1 + T) with <s>, and the request of each search (R,)
 Rule = Callable[[Tensor, Tensor, Tensor], None]
 
-NEVER = (PAD, UNK, BOS)  # what no hypothesis may contain, unless it must begin with it
+NEVER = (PAD, UNK, BOS)  # what no hypothesis may contain, unless it must begin with it or is told
 ANY = -1  # in a table of phrases: any token
 NONE = -2  # in place of a token where there is none
 FORBIDDEN = float("-inf")
@@ -38,7 +38,8 @@ def rules_of(
     `more` are others that only forbid. The longest length is above all, then the prefix. Where
     nothing may follow at all, a hypothesis is lost.
     """
-    rules: list[Rule] = [clean]
+    some_unknown = any(one.unknown for one in requests)
+    rules: list[Rule] = [Clean(requests, device) if some_unknown else clean]
     if options.no_repeat_ngram:
         rules.append(NoRepeat(options.no_repeat_ngram))
     if any(one.absent for one in requests):
@@ -56,6 +57,19 @@ def rules_of(
 def clean(log_probabilities: Tensor, tokens: Tensor, places: Tensor) -> None:
     """No special token but </s>."""
     log_probabilities[:, :, NEVER] = FORBIDDEN
+
+
+class Clean:
+    """The same, but for requests that may have unknown pieces."""
+
+    def __init__(self, requests: Sequence[Request], device: torch.device) -> None:
+        self.unknown = torch.tensor([one.unknown for one in requests], device=device)
+
+    def __call__(self, log_probabilities: Tensor, tokens: Tensor, places: Tensor) -> None:
+        unknown = log_probabilities[:, :, UNK].clone()
+        clean(log_probabilities, tokens, places)
+        may = self.unknown[places][:, None]
+        log_probabilities[:, :, UNK] = unknown.masked_fill(~may, FORBIDDEN)
 
 
 class Longest:

@@ -24,6 +24,7 @@ from seq2seq.decoding.constraints import Candidates, Constraints
 from seq2seq.decoding.coverage import Step, uncovered
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.rules import FORBIDDEN, rules_of
+from seq2seq.decoding.trace import Recorder
 from seq2seq.models import Encoded, State, select
 
 # the best candidates of searches, by totals (R, W, V), tokens (R, W, 1 + T), requests (R,) and K
@@ -155,13 +156,18 @@ class Plan:
 
 @torch.inference_mode()
 def search(
-    step: Step, state: State, encoded: Encoded, requests: Sequence[Request], options: Decoding
+    step: Step,
+    state: State,
+    encoded: Encoded,
+    requests: Sequence[Request],
+    options: Decoding,
+    recorder: Recorder | None = None,
 ) -> list[list[Hypothesis]]:
     """At most `options.beam` hypotheses of each request, the best first.
 
     `state` is that of one hypothesis a sentence, before its first token. A sentence whose searches
     are done leaves the batch, and nothing that comes later changes it. It has no hypothesis if its
-    rules together have left it none (see `rules`).
+    rules together have left it none (see `rules`). A `recorder` is told what is dropped.
     """
     device, groups = next(iter(encoded.values())).device, options.diversity_groups
     plan = Plan(requests, options, device)
@@ -172,6 +178,8 @@ def search(
         state = select(state, places)
     going = Beam.first(len(places), device)
     finished = Finished.none(len(places), plan.beam, device)
+    if recorder:
+        recorder.begin(requests)
 
     while len(places):
         logits, state = step(going.tokens[:, :, -1].flatten(), state, encoded)
@@ -185,12 +193,18 @@ def search(
         finished = finished.merged(plan.ended(candidates, lifts))
 
         going_on = first_to_go_on(candidates.tokens[:, :, -1], plan.beam)
+        if recorder:
+            lost = (going.scores > FORBIDDEN) & ~alive(candidates, origins, going_on, width)
+            recorder.drop(going, lost, places, unfinished=False)
         going = candidates.picked(going_on).without_ends()
         rows = torch.arange(len(places), device=device)[:, None] * width
         rows = rows + origins.gather(1, going_on)  # (R, W) rows of the state
 
         done = plan.done(going, finished, places)
         if done.any():
+            if recorder:
+                open_still = (going.scores > FORBIDDEN) & done[:, None]
+                recorder.drop(going, open_still, places, unfinished=True)
             going.scores[done] = FORBIDDEN  # a group that is done waits for the others
             done = done.view(-1, groups).all(dim=1)  # (B,)
             for sentence in done.nonzero().flatten().tolist():
@@ -239,6 +253,20 @@ def apart(choose: Choose, options: Decoding) -> Choose:
 def first_to_go_on(following: Tensor, beam: int) -> Tensor:
     """Which candidates go on, by what follows in each (R, n): the first K that do not end."""
     return (following == EOS).byte().sort(dim=1, stable=True).indices[:, :beam]
+
+
+def alive(candidates: Beam, origins: Tensor, going_on: Tensor, width: int) -> Tensor:
+    """Which hypotheses (R, W) live on in candidates: one that goes on, or that has just ended.
+
+    `origins` (R, 2 K) are the hypotheses that candidates continue, `going_on` (R, K) candidates.
+    """
+    ends = candidates.tokens[:, :, -1] == EOS
+    stays = ends.clone()
+    stays[:, going_on.shape[1] :] = False  # further down, an end does not count
+    stays |= torch.zeros_like(ends).scatter(1, going_on, True) & ~ends
+    stays &= candidates.scores > FORBIDDEN
+    heirs = torch.zeros(len(origins), width, dtype=torch.long, device=origins.device)
+    return heirs.scatter_add(1, origins, stays.long()) > 0
 
 
 def pick(tensor: Tensor, hypotheses: Tensor) -> Tensor:

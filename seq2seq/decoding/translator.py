@@ -1,15 +1,21 @@
 """Lines to pieces to an engine to lines, in order; what is beside a line never changes it."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from seq2seq.config import Data, Decoding
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.decoding.alignment import side_by_side
+from seq2seq.decoding.attending import Attention, Seen, Source
 from seq2seq.decoding.engine import Engine, Hypothesis, Request
 from seq2seq.decoding.phrases import begun, contained, forbidden
 from seq2seq.decoding.risk import UTILITIES, least_risk
 from seq2seq.decoding.splitting import Part, split
+from seq2seq.decoding.trace import Recorder, Written
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
 PART = 32  # bits of a request's number that tell the line; those above tell the part of it
@@ -30,6 +36,12 @@ class Output(NamedTuple):
 
     text: str
     hypothesis: Hypothesis
+    alignment: "np.ndarray | None" = None  # (its words, those of the line), if it is wanted
+
+    def in_light_of(self, seen: Seen) -> "Output":
+        """The same with what attention tells of it."""
+        text = self.text if seen.text is None else seen.text
+        return self._replace(text=text, alignment=seen.alignment)
 
 
 NOTHING = Output("", Hypothesis([], 0.0, 0.0))  # the translation of an empty line
@@ -45,10 +57,14 @@ class Translator:
         options: Decoding,
         data: Data,
         *,
+        attention: Attention | None = None,
         splitting: bool = False,
+        recorder: Recorder | None = None,
         warn: Callable[[str], None] = lambda message: None,
     ) -> None:
-        """`data` tells how lines are normalized.
+        """`data` tells how lines are normalized; `attention` looks at translations, if it is there.
+
+        A `recorder` that watches the engine is told of what becomes of lines.
 
         A line of more than data.max_length pieces is translated in parts if `splitting`, else cut,
         of which `warn` is told.
@@ -56,10 +72,13 @@ class Translator:
         self.engine = engine
         self.tokenizers = tokenizers
         self.options = options
+        self.attention = attention
         self.max_length = data.max_length
+        self.language = data.target
         self.normalize = normalizer(data.normalize, data.source)
         self.normalize_target = normalizer(data.normalize, data.target)
         self.splitting = splitting
+        self.recorder = recorder
         self.warn = warn
 
     def translate(
@@ -90,7 +109,7 @@ class Translator:
         """
         if self.splitting:
             return self._in_parts(lines, first_number, done)
-        return self._found(self.requests(lines, first_number), done)
+        return self._found(lines, self.requests(lines, first_number), done)
 
     def _in_parts(
         self, lines: Sequence[Line], first_number: int, done: Callable[[int], object]
@@ -109,7 +128,7 @@ class Translator:
             request._replace(number=request.number + (place << PART))
             for request, place in zip(self._requests(asked, numbers), places, strict=True)
         ]
-        found = iter(self._found(requests))
+        found = iter(self._found(asked, requests))
         done(len(lines))
         return [joined(parts, [next(found) for _ in parts]) for parts in divided]
 
@@ -155,7 +174,8 @@ class Translator:
         usual = int(options.max_length_ratio * len(source))
         longest = min(max(usual, len(prefix)) + SPARE_LENGTH, limit)
         shortest = max(options.min_length, int(options.min_length_ratio * len(source)))
-        request = Request(source, longest, min(shortest, longest), number, prefix)
+        unknown = bool(self.attention and self.attention.wishes.replace_unknown)
+        request = Request(source, longest, min(shortest, longest), number, prefix, unknown=unknown)
         if not line.present and not line.absent:
             return request
         return request._replace(
@@ -164,17 +184,57 @@ class Translator:
         )
 
     def _found(
-        self, requests: Sequence[Request], done: Callable[[int], object] = lambda count: None
+        self,
+        lines: Sequence[Line],
+        requests: Sequence[Request],
+        done: Callable[[int], object] = lambda count: None,
     ) -> list[list[Output]]:
         outputs = [[NOTHING] for _ in requests]
         filled = [number for number, request in enumerate(requests) if request.source]
         done(len(requests) - len(filled))
         options = self._candidates()
+        if self.recorder:
+            self.recorder.expect([requests[number].number for number in filled])
         found = self.engine.search([requests[number] for number in filled], options, done)
         texts = iter(self.tokenizers.target.decode([one.tokens for some in found for one in some]))
-        for number, hypotheses in zip(filled, found, strict=True):
-            outputs[number] = self._chosen([Output(next(texts), one) for one in hypotheses])
+        translated = [[Output(next(texts), one) for one in some] for some in found]
+        if self.attention:
+            asked = [(lines[number], requests[number]) for number in filled]
+            translated = self._attended(self.attention, asked, translated)
+        for number, some in zip(filled, translated, strict=True):
+            outputs[number] = self._chosen(some)
+        if self.recorder:
+            self.recorder.keep(
+                Written(requests[number], lines[number].text, best.text, best.hypothesis)
+                for number, (best, *_) in ((number, outputs[number]) for number in filled)
+            )
         return outputs
+
+    def _attended(
+        self,
+        attention: Attention,
+        asked: Sequence[tuple[Line, Request]],
+        translated: Sequence[Sequence[Output]],
+    ) -> list[list[Output]]:
+        """Translations with what attention tells of them."""
+        sources = self._sources([line for line, _ in asked])
+        seen = iter(
+            attention.of(
+                [
+                    (source, request.source, one.hypothesis.tokens)
+                    for source, (_, request), some in zip(sources, asked, translated, strict=True)
+                    for one in some
+                ]
+            )
+        )
+        return [[one.in_light_of(next(seen)) for one in some] for some in translated]
+
+    def _sources(self, lines: Sequence[Line]) -> list[Source]:
+        normalize = self.tokenizers.source.normalize
+        return [
+            Source(line.text, normalize(self.normalize(line.text)), ids, int(bool(line.tag)))
+            for line, ids in zip(lines, self._encoded(lines), strict=True)
+        ]
 
     def _candidates(self) -> Decoding:
         """The options of a search that finds as many translations as there are to choose from."""
@@ -187,20 +247,27 @@ class Translator:
     def _chosen(self, outputs: list[Output]) -> list[Output]:
         if self.options.risk == "none":
             return outputs
-        order = least_risk([one.text for one in outputs], UTILITIES[self.options.risk])
+        score = UTILITIES[self.options.risk]
+        texts = [one.text for one in outputs]
+        order = least_risk(texts, lambda text, other: score(text, other, self.language))
         return [outputs[place] for place in order[: self.options.n_best]]
 
 
 def joined(parts: Sequence[Part], found: Sequence[Sequence[Output]]) -> list[Output]:
     """The translations of a line from those of its parts, the best of each if there are several.
 
-    Between them stands what stood between the parts; scores and log-probabilities are sums.
+    Between them stands what stood between the parts; scores and log-probabilities are sums, and
+    alignments have the numbers of the words of the whole line.
     """
     if len(parts) == 1:
         return list(*found)
     best = [outputs[0] for outputs in found]
-    text = "".join(one.text + part.gap for one, part in zip(best, parts, strict=True))
+    texts = [one.text + part.gap for one, part in zip(best, parts, strict=True)]
+    alignment = side_by_side(
+        [one.alignment for one in best], texts, [part.text + part.gap for part in parts]
+    )
     hypotheses = [one.hypothesis for one in best]
     tokens = [token for one in hypotheses for token in one.tokens]
     score = sum(one.score for one in hypotheses)
-    return [Output(text, Hypothesis(tokens, score, sum(one.log_probability for one in hypotheses)))]
+    log_probability = sum(one.log_probability for one in hypotheses)
+    return [Output("".join(texts), Hypothesis(tokens, score, log_probability), alignment)]

@@ -1,5 +1,6 @@
 """The flags of `seq2seq translate`, and what they ask for."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +13,10 @@ STANDARD = Path("-")  # a standard stream
 
 def translate(
     model: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            envvar="SEQ2SEQ_MODEL",
-            help="A model or run folder. Default: the newest run's best model.",
+            help="A model or run folder; several translate together. Default: the newest run's "
+            "best model.  [env var: SEQ2SEQ_MODEL]",
         ),
     ] = None,
     overrides: Annotated[
@@ -39,6 +40,26 @@ def translate(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
     scores: Annotated[bool, typer.Option("--scores", help="With --json: scores, too.")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="With --json: pieces, too.")] = False,
+    alignments: Annotated[
+        Literal["hard", "soft"] | None,
+        typer.Option(help="Which word was written from which: the likeliest, or all weights."),
+    ] = None,
+    attention: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A page (.html) of what each piece attended to, how likely it was, and what the "
+            "search dropped; or that as .json, or in pictures, .png.",
+        ),
+    ] = None,
+    attention_format: Annotated[
+        Literal["html", "json", "png"] | None,
+        typer.Option(help="What --attention writes.  [default: as its name ends]"),
+    ] = None,
+    replace_unk: Annotated[
+        bool,
+        typer.Option("--replace-unk", help="Unknown words become those that they attend to."),
+    ] = False,
     split: Annotated[
         bool, typer.Option("--split", help="Translate long lines in parts; else they are cut.")
     ] = False,
@@ -104,6 +125,7 @@ def translate(
     Without --input and --output, standard input to standard output. Every option of decoding that
     has no flag here can be set by --set; docs/translating.md shows them all.
     """
+    from seq2seq.report.attention import sheet_of
     from seq2seq.text.streams import Files
     from seq2seq.translate import Pace, Shape, translate
 
@@ -113,6 +135,8 @@ def translate(
         raise ConfigError("--stream answers each line by itself; leave out --buffer")
     if stream and processes > 1:
         raise ConfigError("--stream has one line at a time to do; leave out --processes")
+    if attention_format and not attention:
+        raise ConfigError("--attention-format is of a file; give --attention FILE, too")
     given = {
         "beam": beam,
         "length_penalty": length_penalty,
@@ -131,13 +155,23 @@ def translate(
     }
     pace = Pace(resume=resume, processes=processes)
     size = 1 if stream else buffer
+    named = os.environ.get("SEQ2SEQ_MODEL")  # one: several would need a mark between their paths
     translate(
-        model,
+        model or ([Path(named)] if named else []),
         overrides or [],
         {name: value for name, value in given.items() if value is not None},
         device=device,
         tag=tag,
         files=Files(*(None if path == STANDARD else path for path in (input, output))),
-        shape=Shape(as_json, (column or 1) if tsv else None, scores, tokens, split),
+        shape=Shape(
+            as_json,
+            (column or 1) if tsv else None,
+            scores,
+            tokens,
+            split,
+            alignments,
+            replace_unk,
+            sheet_of(attention, attention_format) if attention else None,
+        ),
         pace=pace._replace(buffer=size) if size else pace,
     )

@@ -8,17 +8,16 @@ tokenizer keeps only a-z and 0-9, which erases most scripts.
 The libraries are imported where they are used: rouge-score brings NLTK, a quarter of a second.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seq2seq.errors import UserError
+from seq2seq.text.languages import bleu_tokenizer
 
 # Scripts without spaces between words. Extensions (scx) count the long-vowel sign among the kana.
 UNSPACED = "".join(
@@ -29,12 +28,6 @@ WORD = (
     rf"(?V1)[[\pL\pN]&&[{UNSPACED}]]\pM*"
     rf"|[[\pL\pN]--[{UNSPACED}]][[\pL\pM\pN]--[{UNSPACED}]]*"
 )
-
-# How sacreBLEU cuts what has no spaces between words; all else is cut as WMT's mteval-v13a does.
-TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"} | dict.fromkeys(
-    ("th", "lo", "km", "my", "bo"), "char"
-)
-MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each needs
 
 
 class Score(NamedTuple):
@@ -89,13 +82,8 @@ def words(text: str) -> list[str]:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str) -> Score:
-    """BLEU (Papineni et al. 2002) on words as the language writes them; the signature says which.
-
-    Japanese and Korean are cut by MeCab, and by characters where it is not installed.
-    """
-    tokenizer = TOKENIZERS.get(re.split("[-_]", language.lower())[0], "13a")
-    if tokenizer in MECAB and not find_spec(MECAB[tokenizer]):
-        tokenizer = "char"
+    """BLEU (Papineni et al. 2002) on words of the language; the signature says what cut them."""
+    tokenizer = bleu_tokenizer(language)
     # force: sacreBLEU would otherwise log a warning where text looks tokenized.
     return by_sacrebleu("BLEU", hypotheses, references, tokenize=tokenizer, force=True)
 

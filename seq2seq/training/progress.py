@@ -1,14 +1,17 @@
 """What a training shows as it goes: a progress bar on a terminal, plain lines elsewhere.
 
-Everything that people see goes to standard error. `metrics.jsonl` gets one JSON object a line. Of
-several processes the first speaks for all.
+Everything that people see goes to standard error. `metrics.jsonl` and `samples.jsonl` get one JSON
+object a line. Of several processes the first speaks for all.
 """
 
 import json
 import math
+import os
+import platform
 import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,26 +22,31 @@ from tqdm import tqdm
 from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.errors import UserError
-from seq2seq.files import strict, write_file
-from seq2seq.layout import METRICS
+from seq2seq.files import strict, write_file, write_json
+from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
 from seq2seq.training.loss import bounded_exp
 
 REFRESH = 0.5  # seconds between two looks at the bar
+LIBRARIES = ("seq2seq", "torch", "numpy", "sentencepiece", "sacrebleu")  # whose versions matter
 
 
 class Log:
-    """Shows updates and validations, and writes them to metrics.jsonl."""
+    """Shows updates, validations and samples, and writes them to files of the run."""
 
     def __init__(self, folder: Path, config: Training, progress: Progress) -> None:
         self.config = config
+        self._samples = folder / SAMPLES
+        self._update = progress.update
         self._file = self._bar = self._curves = None
         if distributed.leads():
             if config.tensorboard:
                 self._curves = curves(folder, progress.update)
             path = folder / METRICS
-            keep_lines(path, up_to=progress.update)
+            for written in (path, self._samples):
+                keep_lines(written, up_to=progress.update)
+            write_json(folder / ENVIRONMENT, environment())
             self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
             if sys.stderr.isatty():
                 self._bar = tqdm(
@@ -78,6 +86,7 @@ class Log:
         self, progress: Progress, result: Update, rate: float, updates_an_epoch: int
     ) -> None:
         """After an update. Under torchrun all processes must call this."""
+        self._update = progress.update
         self._since.append(result)
         self._latest = progress, rate, updates_an_epoch
         self._share = progress.share_done(self.config, updates_an_epoch)
@@ -124,9 +133,13 @@ class Log:
         self._since_time = time.monotonic()  # validating does not count as tokens per second
 
     def sample(self, source: str, reference: str, hypothesis: str) -> None:
-        """Shows a validation sentence with its translation."""
-        for name, text in (("source", source), ("reference", reference), ("ours", hypothesis)):
+        """Shows a validation sentence with its translation, and writes them to samples.jsonl."""
+        texts = {"source": source, "reference": reference, "ours": hypothesis}
+        for name, text in texts.items():
             self.say(f"    {name:>9}: {text}")
+        if distributed.leads():
+            with open(self._samples, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"update": self._update, **texts}) + "\n")
 
     def _sums(self) -> dict[str, Any]:
         """What came of the updates since the last line, in all processes."""
@@ -195,6 +208,30 @@ def peak_memory() -> int:
         return torch.cuda.max_memory_allocated()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def environment() -> dict[str, Any]:
+    """What a training's speed, and the last bits of its results, depend on beside its config."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "system": platform.platform(),
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.size(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def processor() -> str:
+    """What the machine's processor is called."""
+    described = Path("/proc/cpuinfo")  # of Linux, where platform knows the architecture alone
+    if described.exists():
+        for line in described.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def curves(folder: Path, update: int) -> Any:

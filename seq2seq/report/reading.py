@@ -1,0 +1,207 @@
+"""All that the files of a run tell about it, whatever has become of it.
+
+A run may be training, broken, or without an evaluation. What is not there, or cannot be read, is
+None or empty, and `missing` says in words why, and how to get it.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from seq2seq.config import Config, load
+from seq2seq.data.prepared import Manifest
+from seq2seq.errors import UserError
+from seq2seq.files import fingerprint, standing
+from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, METRICS, SAMPLES, SCORES
+from seq2seq.overview import Overview, overview
+from seq2seq.prepare import SETS, folder_of
+
+SECTIONS = ("scores", "curves", "samples", "data", "options", "environment")  # of a report
+
+Record = dict[str, Any]
+
+
+class Evaluation(NamedTuple):
+    """What `seq2seq evaluate` kept of a test set."""
+
+    name: str
+    metrics: dict[str, Record]  # by metric: score, signature, and interval if it has one
+    more: Record  # what else is there: slices, counts, warnings
+
+
+class Run(NamedTuple):
+    """What the files of a run tell."""
+
+    folder: Path
+    overview: Overview
+    config: Config | None
+    updates: list[Record]  # the lines of metrics.jsonl on training, by update
+    validations: list[Record]  # those on validation
+    samples: list[Record]  # update, source, reference, ours
+    evaluations: list[Evaluation]
+    best: Record  # scores.json of the best model
+    data: Record | None  # the parts of the prepared data's manifest
+    prepared: Path | None  # where that lies
+    files: dict[str, Any]  # of text, by path: bytes, sha256
+    environment: Record
+    missing: dict[str, str]  # by section: what it lacks, and how to get it; nothing if it is whole
+
+    @property
+    def name(self) -> str:
+        """What the run's folder is called."""
+        return self.folder.resolve().name
+
+
+def read(folder: Path) -> Run:
+    """All that is known of the run in a folder; a UserError if it is no folder of a run."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder; name a run, such as runs/quickstart")
+    if not any((folder / name).exists() for name in (CONFIG, METRICS, CHECKPOINTS)):
+        raise UserError(
+            f"{folder} is no run: it has no {CONFIG}; name one, such as runs/quickstart"
+        )
+    missing = dict.fromkeys(SECTIONS, "")
+    records = lines(folder / METRICS, missing, "curves")
+    updates = [one for one in records if "loss" in one]
+    if not updates:
+        missing["curves"] = missing["curves"] or (
+            f"There is no line about training in {METRICS} yet. One is written every "
+            "training.log_every updates: make the page again in a while."
+        )
+    samples = lines(folder / SAMPLES, missing, "samples")
+    if not samples:
+        missing["samples"] = missing["samples"] or (
+            "No samples have been kept. Each validation that translates keeps as many as "
+            "training.samples says; runs of older versions only showed them."
+        )
+    config = read_config(folder, missing)
+    manifest = read_data(folder, config, missing)
+    return Run(
+        folder,
+        overview_of(folder),
+        config,
+        updates,
+        [one for one in records if isinstance(one.get("valid"), dict)],
+        samples,
+        read_evaluations(folder, missing),
+        json_object(standing(folder / BEST) / SCORES) or {},
+        manifest.parts if manifest else None,
+        manifest.folder if manifest else None,
+        manifest.files if manifest else {},
+        read_environment(folder, missing),
+        missing,
+    )
+
+
+def overview_of(folder: Path) -> Overview:
+    """What `seq2seq runs` says of a run, whatever its log holds."""
+    try:
+        return overview(folder)
+    except (KeyError, TypeError, AttributeError):
+        return Overview(folder.resolve().name, "broken", f"{METRICS} has been altered")
+
+
+def lines(path: Path, missing: dict[str, str], section: str) -> list[Record]:
+    """The whole lines of a file of JSON objects, each with its update; the last may be half."""
+    if not path.exists():
+        return []
+    found = [json_or_none(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    kept = [one for one in found if isinstance(one, dict) and isinstance(one.get("update"), int)]
+    if len(kept) < len(found):
+        missing[section] = (
+            f"{len(found) - len(kept):,} of the {len(found):,} lines of {path.name} cannot be "
+            "read and are left out: the file has been altered."
+        )
+    return kept
+
+
+def json_or_none(content: bytes) -> Any:
+    """A JSON value, or None where there is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
+def json_object(path: Path) -> Record | None:
+    """The JSON object in a file, if there is one."""
+    found = json_or_none(path.read_bytes()) if path.is_file() else None
+    return found if isinstance(found, dict) else None
+
+
+def read_config(folder: Path, missing: dict[str, str]) -> Config | None:
+    """The config of a run, if it can be read."""
+    try:
+        return load(folder / CONFIG)
+    except UserError as error:
+        missing["options"] = f"{error}"
+    except OSError as error:
+        missing["options"] = f"{folder / CONFIG} cannot be read: {error.strerror}."
+    return None
+
+
+def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
+    """What was kept of each test set, by name."""
+    found = []
+    for path in sorted((folder / "evaluation").glob(f"*.{SCORES}")):
+        content = json_object(path) or {}
+        sets = content.get("sets")
+        name = path.name.removesuffix(f".{SCORES}")
+        one = sets.get(name) if isinstance(sets, dict) else None
+        if not isinstance(one, dict):
+            missing["scores"] = f"{path} cannot be read; make it again: seq2seq evaluate {folder}"
+            continue
+        metrics = {key: entry for key, entry in one.items() if is_score(entry)}
+        own = {key: entry for key, entry in one.items() if key not in metrics}
+        around = {
+            key: entry.get(name, entry) if isinstance(entry, dict) else entry
+            for key, entry in content.items()
+            if key not in ("model", "sets", "compared")
+        }
+        found.append(Evaluation(name, metrics, {k: v for k, v in {**around, **own}.items() if v}))
+    if not found:
+        remedy = f"No test set has been scored: seq2seq evaluate {folder}"
+        missing["scores"] = missing["scores"] or remedy
+    return found
+
+
+def is_score(entry: Any) -> bool:
+    """Whether an entry is a score with its signature."""
+    return isinstance(entry, dict) and {"score", "signature"} <= entry.keys()
+
+
+def read_data(folder: Path, config: Config | None, missing: dict[str, str]) -> Manifest | None:
+    """The manifest of the prepared data that the run learned from."""
+    if config is None:
+        missing["data"] = "Without the run's config it is not known where its data lies."
+        return None
+    place = folder_of(config)
+    manifest = Manifest(place)
+    parts = manifest.parts
+    if not all(isinstance(parts.get(name), dict) and "corpora" in parts[name] for name in SETS):
+        missing["data"] = (
+            f"The prepared data is not in {place} (seen from here). Run this where the run was "
+            f"trained, or make it again: seq2seq prepare {folder / CONFIG}"
+        )
+        return None
+    known = json_object(folder / "data.json") or {}
+    if known.get("key") not in (None, fingerprint([parts[name]["key"] for name in SETS])):
+        missing["data"] = (
+            f"{place} has been prepared anew since, of other text or with other options: what is "
+            "shown here is not what this run learned from."
+        )
+    return manifest
+
+
+def read_environment(folder: Path, missing: dict[str, str]) -> Record:
+    """What the run was last trained with; of an older run, what its last checkpoint knows."""
+    found = json_object(folder / ENVIRONMENT)
+    states: Sequence[Path] = sorted((folder / CHECKPOINTS).glob("step-????????/state.json"))
+    state = json_object(states[-1]) if states else None
+    around = (state or {}).get("surroundings")
+    if found is None:
+        missing["environment"] = (
+            f"Versions and machine are not known: there is no {ENVIRONMENT}, which training writes."
+        )
+    return {**(found or {}), **(around if isinstance(around, dict) else {})}
