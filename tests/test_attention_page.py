@@ -16,12 +16,12 @@ import torch
 from test_forced import SOURCES, model_of
 
 from seq2seq.config import Decoding
-from seq2seq.data.tokenizer import BOS, EOS
+from seq2seq.data.tokenizer import BOS, EOS, Tokenizers
 from seq2seq.decoding import trace
-from seq2seq.decoding.engine import Request
+from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.pytorch import PyTorch
-from seq2seq.decoding.search import search
-from seq2seq.decoding.trace import Recorder, Written, entropies, maps_of
+from seq2seq.decoding.search import Beam, alive, first_to_go_on, search
+from seq2seq.decoding.trace import Dropped, Recorder, Trace, Written, entropies, maps_of
 from seq2seq.models import MODELS
 from seq2seq.report import attention
 
@@ -132,6 +132,24 @@ def test_maps_are_those_of_the_steps_that_search_takes(kind):
         )
 
 
+def test_a_hypothesis_lives_on_in_what_goes_on_and_in_what_has_just_ended():
+    torch.manual_seed(1)
+    for _ in range(50):
+        tokens = torch.randint(EOS, EOS + 3, (3, 6, 4))  # many end, some searches have no others
+        scores = torch.randn(3, 6).masked_fill(torch.rand(3, 6) < 0.3, float("-inf"))
+        origins = torch.randint(0, 5, (3, 6))
+        going_on = first_to_go_on(tokens[:, :, -1], 3)
+        expected = torch.zeros(3, 5, dtype=torch.bool)
+        for row in range(3):
+            for place in range(6):
+                ends = bool(tokens[row, place, -1] == EOS)
+                counts = place < 3 if ends else place in going_on[row].tolist()
+                if counts and scores[row, place] > float("-inf"):
+                    expected[row, origins[row, place]] = True
+        found = alive(Beam(scores, scores, tokens), origins, going_on, 5)
+        assert found.tolist() == expected.tolist()
+
+
 def test_a_search_that_begins_again_forgets_what_it_dropped():
     recorder = Recorder()
     recorder.expect([7])
@@ -222,6 +240,38 @@ def test_the_page_holds_the_object_of_the_json(written):
     assert "<script>document.title" not in text
 
 
+class Letters:
+    """A tokenizer whose pieces are letters."""
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        return [chr(97 + one) for one in ids]
+
+    def decode(self, some: list[list[int]]) -> list[str]:
+        return ["".join(self.pieces(ids)) for ids in some]
+
+
+def test_each_piece_has_its_own_probability_and_the_translation_is_not_beside_itself():
+    found = [Hypothesis([3, 4], -1.0, -2.0), Hypothesis([5], -3.0, -4.0)]
+    written = Written(Request([0, 1, 2], 9, number=6), "line", "text", found[0])
+    likelihoods = np.log([0.5, 0.25, 0.125])
+    weights = np.full((1, 1, 3, 4), 0.25)
+    dropped = [Dropped([7, 7], -5.0, -6.0, True)]
+    one = Trace(written, likelihoods, maps_of(weights), found, dropped)
+    shown = attention.described(one, Tokenizers(Letters(), Letters()))
+    assert (shown["number"], shown["source"], shown["translation"]) == (6, "line", "text")
+    assert shown["source_pieces"] == ["a", "b", "c", "</s>"]
+    assert dict(zip(shown["target_pieces"], shown["probabilities"], strict=True)) == {
+        "d": 0.5,
+        "e": 0.25,
+        "</s>": 0.125,
+    }
+    assert shown["ended"] == [{"text": "f", "score": -3.0, "log_probability": -4.0}]
+    assert shown["dropped"] == [
+        {"pieces": 2, "text": "hh", "score": -5.0, "log_probability": -6.0, "unfinished": True}
+    ]
+    assert shown["maps"][0]["entropy"] == 2
+
+
 def test_a_page_stays_under_two_megabytes(trained, command, monkeypatch):
     monkeypatch.setattr(attention, "PAGE", 9_000)
     result = command("translate", "--attention", "few.html", stdin=b"1 2 3 4\n" * 50)
@@ -249,6 +299,19 @@ def test_a_picture_of_each_line(trained, command):
         assert Path(name).read_bytes().startswith(b"\x89PNG")
     command("translate", "--attention", "one.png", stdin=b"1 2\n")
     assert Path("one.png").exists()
+
+
+def test_a_dollar_in_a_picture_is_a_dollar():
+    pytest.importorskip("matplotlib")
+    entry = {
+        "maps": [{"weights": [[1.0]]}],
+        "source_pieces": ["$\\nonsense$"],
+        "target_pieces": ["\x00"],
+    }
+    figure = attention.picture(entry)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert axes.get_xticklabels()[0].get_text() == "$\\nonsense$"
 
 
 @pytest.mark.parametrize(
@@ -382,6 +445,7 @@ def test_the_mouse_and_the_keys_find_the_weights(open_page, written):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone(open_page, scheme):
     page = open_page(width=390, scheme=scheme)
+    page.locator("#next").click()  # a long line
     page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")

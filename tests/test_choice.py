@@ -91,11 +91,12 @@ def test_weights_of_a_copy_are_read_once(command, folder, tmp_path, monkeypatch)
         check(path, *arguments)
 
     monkeypatch.setattr(choice, "check_manifest", counted)
-    for times in (1, 0, 0):
+    copy = tmp_path / "copy"
+    for model, times in ((folder, 0), (copy, 1), (copy, 0)):
         checked.clear()
-        result = command("translate", "--model", tmp_path / "copy", stdin=STDIN)
+        result = command("translate", "--model", model, stdin=STDIN)
         assert (result.code, result.err) == (0, "")
-        assert checked.count(tmp_path / "copy") == times
+        assert checked.count(model) == times
     assert (tmp_path / "copy" / CONVERTED).is_dir()
 
 

@@ -45,7 +45,8 @@ from seq2seq.filtering import Filter, Job, alone
 from seq2seq.text.inflate import zstd
 from seq2seq.text.streams import buffers, count_lines, lines
 
-PAGE = (Path(__file__).parent.parent / "docs" / "translating.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "translating.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -511,7 +512,8 @@ def flags_of_translate() -> set[str]:
 
 
 def test_every_flag_has_its_example():
-    examples = " ".join(re.findall(r"^    (.*)$", PAGE, re.MULTILINE))
+    pages = PAGE + (DOCS / "attention.md").read_text(encoding="utf-8")
+    examples = " ".join(re.findall(r"^    (.*)$", pages, re.MULTILINE))
     assert {flag for flag in flags_of_translate() if not re.search(rf"{flag}\b", examples)} == set()
 
 
