@@ -1,6 +1,7 @@
 """Laws of `translate --attention`: it shows what the model and its search did, and nothing else."""
 
 import importlib.util
+import io
 import json
 import math
 import re
@@ -309,7 +310,7 @@ def test_a_dollar_in_a_picture_is_a_dollar():
         "target_pieces": ["\x00"],
     }
     figure = attention.picture(entry)
-    figure.canvas.draw()
+    figure.savefig(io.BytesIO())
     (axes,) = figure.axes
     assert axes.get_xticklabels()[0].get_text() == "$\\nonsense$"
 

@@ -95,18 +95,24 @@ class CTranslate2:
         found: list[list[Hypothesis]] = [[] for _ in requests]
         served = [number for number, one in enumerate(requests) if self.serves(one, options)]
         again: dict[Stop, list[int]] = {}
+        cut: list[tuple[int, list[Hypothesis]]] = []  # what greedy search writes beyond its end
         for batch, results in self._translated(requests, served, options):
             for number, (some, bound) in zip(batch, results, strict=True):
                 request, length = requests[number], max(len(one.tokens) for one in some)
                 ranked = as_given(some, options)
                 if not all(may_end(one, request) for one in some):
-                    if length >= request.longest > 0:
+                    if options.beam == 1 and length >= request.longest > 0:
+                        cut.append((number, some))
+                    elif length >= request.longest > 0:
                         again.setdefault(Stop(request.longest, must_end=True), []).append(number)
                 elif ranked[-1].score < bound:
                     again.setdefault(Stop(length, must_end=False), []).append(number)
                 else:
                     found[number] = ranked
             done(sum(bool(found[number]) for number in batch))
+        if cut:
+            self._cut_short(requests, cut, options, found)
+            done(sum(bool(found[number]) for number, _ in cut))
         for stop, numbers in again.items():
             for batch in batches(requests, numbers, options, at_least=1):
                 ended = self._searched_again([requests[number] for number in batch], options, stop)
@@ -207,6 +213,23 @@ class CTranslate2:
             found if all(may_end(one, request, at_longest=stop.must_end) for one in found) else []
             for request, found in zip(some, ended, strict=True)
         ]
+
+    def _cut_short(
+        self,
+        requests: Sequence[Request],
+        cut: Sequence[tuple[int, list[Hypothesis]]],
+        options: Decoding,
+        found: list[list[Hypothesis]],
+    ) -> None:
+        """Ends what greedy search wrote beyond the longest length of some requests, by number."""
+        some = [requests[number] for number, _ in cut]
+        going = [
+            [Hypothesis(one.tokens[: request.longest], 0.0, 0.0) for one in written]
+            for request, (_, written) in zip(some, cut, strict=True)
+        ]
+        for (number, _), ended in zip(cut, self._made_to_end(some, going, options), strict=True):
+            if all(may_end(one, requests[number], at_longest=True) for one in ended):
+                found[number] = as_given(ended, options)
 
     def _made_to_end(
         self, some: Sequence[Request], going: Sequence[list[Hypothesis]], options: Decoding

@@ -260,11 +260,9 @@ def alive(candidates: Beam, origins: Tensor, going_on: Tensor, width: int) -> Te
 
     `origins` (R, 2 K) are the hypotheses that candidates continue, `going_on` (R, K) candidates.
     """
-    ends = candidates.tokens[:, :, -1] == EOS
-    stays = ends.clone()
+    stays = candidates.tokens[:, :, -1] == EOS
     stays[:, going_on.shape[1] :] = False  # further down, an end does not count
-    stays |= torch.zeros_like(ends).scatter(1, going_on, True) & ~ends
-    stays &= candidates.scores > FORBIDDEN
+    stays = stays.scatter(1, going_on, True) & (candidates.scores > FORBIDDEN)
     heirs = torch.zeros(len(origins), width, dtype=torch.long, device=origins.device)
     return heirs.scatter_add(1, origins, stays.long()) > 0
 
