@@ -1,13 +1,16 @@
 """Laws of objectives: what noise leaves, how much it takes, and what a draw depends on."""
 
 import itertools
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import TypeAdapter
 
+from seq2seq.config import Config
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.config.objectives import MASK, SENTINELS, TASKS, Objective, Task
 from seq2seq.data.batches import Batches
@@ -223,3 +226,16 @@ def test_a_run_learns_from_plain_text_and_its_tokenizer_has_the_pieces(own, comm
         for name in ("noisy", "once")
     ]
     assert runs[0].read_bytes() == runs[1].read_bytes()
+
+
+def test_the_configs_of_the_page_are_configs():
+    page = Path(__file__).parents[1].joinpath("docs/pretraining.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    pair = {"path": "pairs.tsv"}
+    for block in blocks:
+        values = yaml.safe_load(block)
+        data = {"train": [pair], "valid": pair, **values.pop("data", {})}
+        Config.model_validate({"name": "page", "data": data, **values})
+    told = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert {*told} == {*TASKS}
