@@ -64,6 +64,7 @@ class Trained(NamedTuple):
     """A folder in which toy.yaml was prepared and trained, and what the commands said."""
 
     folder: Path
+    untouched: Path  # a copy of it, from before tests wrote results into it
     prepare: Result
     train: Result
 
@@ -133,7 +134,10 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("SEQ2SEQ_MODEL", raising=False)
-        yield Trained(folder, run_here("prepare", "toy.yaml"), run_here("train", "toy.yaml"))
+        done = run_here("prepare", "toy.yaml"), run_here("train", "toy.yaml")
+        untouched = tmp_path_factory.mktemp("untouched") / "toy"
+        shutil.copytree(folder, untouched)
+        yield Trained(folder, untouched, *done)
 
 
 @pytest.fixture
@@ -147,6 +151,6 @@ def trained(trained_once: Trained, monkeypatch: pytest.MonkeyPatch) -> Trained:
 def own(trained_once: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the trained toy run, as working folder, to do anything with."""
     folder = tmp_path / "own"
-    shutil.copytree(trained_once.folder, folder)
+    shutil.copytree(trained_once.untouched, folder)
     monkeypatch.chdir(folder)
     return folder
