@@ -688,7 +688,7 @@ STEP = "runs/toy/checkpoints/step-00000080.partial"
 def further(trained_once, command, tmp_path_factory):
     """What the toy run is after twenty more updates: last and best weights, and its log."""
     folder = tmp_path_factory.mktemp("further") / "own"
-    shutil.copytree(trained_once.folder, folder)
+    shutil.copytree(trained_once.untouched, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert command("train", "toy.yaml", *FURTHER).code == 0

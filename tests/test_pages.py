@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 def pages(trained_once, tmp_path_factory, command) -> dict[str, Path]:
     """A page of a run with hostile text in it, and one of two runs."""
     folder = tmp_path_factory.mktemp("pages") / "toy"
-    shutil.copytree(trained_once.folder, folder)
+    shutil.copytree(trained_once.untouched, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert command("evaluate", "--set", "evaluation.metrics=[bleu,chrf]").code == 0
