@@ -20,7 +20,7 @@ from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, total
-from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once
+from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
@@ -65,11 +65,6 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
             fingerprint([parts[name]["key"] for name in SETS]),
             [corpus["pairs"] for corpus in parts["train"]["corpora"]],
         )
-
-
-def folder_of(config: Config) -> Path:
-    """Where prepared data of a config lies."""
-    return Path(config.data.prepared or Path("data", "prepared", config.name))
 
 
 class CleanSet(NamedTuple):

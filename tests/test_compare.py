@@ -1,10 +1,13 @@
 """The laws of `seq2seq evaluate --compare`, and of several references, through the command line."""
 
 import json
+import math
+import shutil
 from pathlib import Path
 
 import pytest
 
+from seq2seq.data.tokenizer import Tokenizer
 from seq2seq.scoring.metrics import score
 from seq2seq.scoring.significance import compare, interval
 
@@ -37,9 +40,10 @@ def test_files_are_compared_by_each_metric(texts, command):
             **compare(two[name], one[name])._asdict(),
         }
     table = command("evaluate", *files).out.decode().splitlines()
-    assert table[len(names) + 1] == "  poor, against other:"
-    assert len(table) == 2 * len(names) + 2
-    for line, name in zip(table[len(names) + 2 :], names, strict=True):
+    assert table[len(names) + 1].startswith("  of 4 lines: ")
+    assert table[len(names) + 2] == "  poor, against other:"
+    assert len(table) == 2 * len(names) + 3
+    for line, name in zip(table[len(names) + 3 :], names, strict=True):
         found = result["compared"]["poor"]["other"][name]
         assert line.split()[1:3] == [f"{found['score']:.2f}", f"{found['difference']:+.2f}"]
 
@@ -68,3 +72,70 @@ def test_one_place_for_several_results_is_refused(trained, command):
         b"",
         "error: --output is for one model; with --compare, each has its own folder\n",
     )
+
+
+def test_metrics_are_those_that_are_asked_for(texts, command):
+    names = "exact,chrf++,bleu,length,rougeLsum"
+    files = ["--hypothesis", "other", "--reference", "reference"]
+    found = json.loads(command("evaluate", *files, "--metrics", names, "--json").out)
+    assert ",".join(found["sets"]["other"]) == names
+    plain = json.loads(command("evaluate", *files, "--json").out)
+    assert plain["sets"]["other"]["bleu"] == found["sets"]["other"]["bleu"]
+    unknown = command("evaluate", *files, "--metrics", "bleu,blue")
+    assert unknown.code == 2
+    assert "--metrics: must be some of ppl, bpc, bleu, " in unknown.err
+    assert ", not blue" in unknown.err
+    assert "ppl needs a model" in command("evaluate", *files, "--metrics", "bleu,ppl").err
+
+
+def test_bits_per_character_are_the_nats_of_perplexity(trained, command):
+    """2 ** (bits * characters) = perplexity ** pieces: a character a piece in this vocabulary."""
+    found = json.loads(command("evaluate", "runs/toy", "--metrics", "ppl,bpc", "--json").out)
+    for name, scores in found["sets"].items():
+        lines = Path(f"{name}.de").read_text(encoding="utf-8").splitlines()
+        characters = sum(len(line) + 1 for line in lines)
+        tokenizer = Tokenizer(Path("runs/toy/best/tokenizer.model").read_bytes())
+        pieces = sum(len(ids) + 1 for ids in tokenizer.encode(lines))
+        bits = scores["bpc"]["score"] * characters
+        assert bits == pytest.approx(math.log2(scores["ppl"]["score"]) * pieces, rel=1e-6)
+
+
+def test_any_of_the_references_of_a_test_set_will_do(own, command):
+    first = ["evaluate", "runs/toy", "--metrics", "bleu", "--json"]
+    alone = json.loads(command(*first).out)["sets"]["first"]["bleu"]
+    kept = Path("runs/toy/evaluation/first.hypotheses.txt").read_text(encoding="utf-8")
+    Path("other.de").write_text(kept, encoding="utf-8")
+    both = json.loads(command(*first, "--set", "data.test.first.references=[other.de]").out)
+    assert both["sets"]["first"]["bleu"]["score"] == pytest.approx(100)
+    assert alone["score"] < 100
+    assert both["sets"]["first"]["bleu"]["signature"].startswith("nrefs:2|")
+
+
+def test_references_that_were_learned_from_are_counted(own, command):
+    learned = Path("train.de").read_text(encoding="utf-8").splitlines()
+    lines = Path("first.de").read_text(encoding="utf-8").splitlines()
+    expected = sum(line in learned for line in lines)
+    assert 0 < expected < len(lines)
+    result = command("evaluate", "runs/toy", "--json")
+    assert json.loads(result.out)["counts"]["first"]["learned"] == expected
+    warning = f"{expected} of {len(lines)} references are among the training targets"
+    assert f"warning: first: {warning}\n" in result.err
+    shutil.rmtree("prepared")
+    assert (
+        "learned"
+        not in json.loads(command("evaluate", "runs/toy", "--json").out)["counts"]["first"]
+    )
+
+
+def test_hypotheses_that_are_not_as_they_should_be_are_warned_of(texts, command):
+    for name in ("other", "reference"):
+        text = Path(name).read_text(encoding="utf-8")
+        Path(name).write_text(text.title() if name == "reference" else text, encoding="utf-8")
+    result = command("evaluate", "--hypothesis", "other", "--reference", "reference", "--json")
+    found = json.loads(result.out)
+    (warning,) = found["warnings"]["other"]
+    assert warning.startswith("hypotheses have no capital letters")
+    assert result.err == f"warning: other: {warning}\n"
+    assert found["counts"]["other"] == {"empty": 0, "repetitions": 0, "too_long": 0}
+    table = command("evaluate", "--hypothesis", "other", "--reference", "reference").out.decode()
+    assert "  of 4 lines: 0 empty, 0 repetitions, 0 more than twice" in table

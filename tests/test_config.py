@@ -153,7 +153,7 @@ VALUES: dict[str, str | list[str]] = {
     'not "bleu"',
     "training: {metrics: []}": "line 2: training.metrics: must be a list of 1 or more, not of 0",
     "training:\n  metrics:\n  - ppl\n  - belu": "line 5: training.metrics.1: must be ppl, bleu, "
-    'chrf, ter, rouge1, rouge2 or rougeL, not "belu"; did you mean bleu?',
+    'chrf, chrf++, ter, rouge1, rouge2, rougeL, rougeLsum or exact, not "belu"; did you mean bleu?',
     "training: {metrics: [ppl, ppl]}": "line 2: training.metrics: names a metric twice",
     "training: {betas: [0.9]}": "line 2: training.betas: must be a list of 2 or more, not of 1",
     "training: {betas: [0, 0, 0]}": "line 2: training.betas: must be a list of 2 or fewer, "
@@ -434,7 +434,7 @@ OPTIONS = """
     data.target data.temperature data.test data.train data.valid
     data.valid.fields data.valid.filters data.valid.format data.valid.languages data.valid.member
     data.valid.objective data.valid.on_error data.valid.parts data.valid.path
-    data.valid.sha256 data.valid.source
+    data.valid.references data.valid.sha256 data.valid.source
     data.valid.source.member data.valid.source.path data.valid.source.sha256
     data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
     data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls

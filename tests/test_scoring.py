@@ -3,6 +3,7 @@
 import csv
 import gzip
 import logging
+import math
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 
-from seq2seq.config.options import LOWER_IS_BETTER, Metric
+from seq2seq.config.options import LOWER_IS_BETTER, Metric, Reported
 from seq2seq.errors import UserError
 from seq2seq.scoring.metrics import METRICS, bleu, score, words
 from seq2seq.text.languages import MECAB
@@ -46,8 +47,9 @@ ROUGE = ["rouge1", "rouge2", "rougeL"]
 
 
 def test_metrics_and_perplexity_are_what_a_config_can_name():
-    assert {*METRICS, "ppl"} == set(get_args(Metric))
-    assert set(get_args(Metric)) >= LOWER_IS_BETTER
+    assert {*METRICS, "ppl", "bpc"} == set(get_args(Reported))
+    assert set(get_args(Reported)) - {"bpc", "length"} == set(get_args(Metric))
+    assert set(get_args(Reported)) >= LOWER_IS_BETTER
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -84,6 +86,9 @@ def test_the_best_of_several_references_counts(name):
     [
         ("bleu", "BLEU", "nrefs:2|case:mixed|eff:no|tok:13a|smooth:exp|version:{sacrebleu}"),
         ("chrf", "chrF2", "nrefs:2|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{sacrebleu}"),
+        ("chrf++", "chrF2++", "nrefs:2|case:mixed|eff:yes|nc:6|nw:2|space:no|version:{sacrebleu}"),
+        ("exact", "EXACT", "nrefs:2|case:mixed|space:strip|version:seq2seq-{own}"),
+        ("length", "LENGTH", "nrefs:2|refs:nearest|tok:unicode|version:seq2seq-{own}"),
         ("ter", "TER", "nrefs:2|case:lc|tok:tercom|norm:no|punct:yes|asian:no|version:{sacrebleu}"),
         *(
             (
@@ -100,7 +105,7 @@ def test_signatures_say_how_a_score_was_made(name, title, signature):
     result = METRICS[name](HYPOTHESES, [REFERENCES, OTHER_REFERENCES], "en")
     assert result.name == title
     assert result.signature == signature.format(
-        sacrebleu=version("sacrebleu"), rouge=version("rouge-score")
+        sacrebleu=version("sacrebleu"), rouge=version("rouge-score"), own=version("seq2seq")
     )
 
 
@@ -312,3 +317,44 @@ def test_rouge_is_what_the_original_perl_program_computed(name):
     assert METRICS[name](hypotheses, [references]).score == pytest.approx(
         fmean(expected), abs=0.0005
     )
+
+
+# What is counted in other ways
+
+
+def test_chrf_plus_plus_is_that_of_sacrebleu():
+    expected = sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES], word_order=2).score
+    assert METRICS["chrf++"](HYPOTHESES, [REFERENCES], "en").score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("language", ["zh", "ja-JP", "de", ""])
+def test_ter_of_unspaced_scripts_counts_characters(language):
+    """One of four characters differs; as words between spaces, everything does."""
+    found = METRICS["ter"](["我喜欢书"], [["我喜欢猫"]], language).score
+    assert found == pytest.approx(25 if language[:2] in ("zh", "ja") else 100)
+
+
+def test_rouge_of_summaries_is_the_librarys_on_a_sentence_a_line():
+    summary = "Two dogs play. A man climbs a ladder!  She reads."
+    reference = "A man stands on a ladder. She reads a book. Dogs play in the snow."
+    scorer = RougeScorer(["rougeLsum", "rougeL"])
+    lines = [one.replace(". ", ".\n").replace("! ", "!\n") for one in (reference, summary)]
+    expected = scorer.score(*lines)["rougeLsum"].fmeasure
+    assert METRICS["rougeLsum"]([summary], [[reference]]).score == pytest.approx(100 * expected)
+    assert expected > scorer.score(reference, summary)["rougeL"].fmeasure
+    unspaced = METRICS["rougeLsum"](["我看书。他喝茶。"], [["他喝茶。我看书。"]]).score
+    assert unspaced == pytest.approx(100)
+
+
+def test_exact_matches_are_letter_by_letter():
+    found = METRICS["exact"]([" yes", "No", "maybe", ""], [["yes", "no", "or", ""], [*"abmd"]])
+    assert found.score == pytest.approx(50)
+    assert METRICS["exact"](["m"], [["or"], ["m"]]).score == 100
+
+
+def test_length_is_of_words_against_the_nearest_reference():
+    hypotheses, first = ["one two three", "a"], ["one two", "b c d"]
+    assert METRICS["length"](hypotheses, [first]).score == pytest.approx(100 * 4 / 5)
+    second = ["a b c d e f", "x"]
+    assert METRICS["length"](hypotheses, [first, second]).score == pytest.approx(100 * 4 / 3)
+    assert METRICS["length"](["word"], [[""]]).score == math.inf

@@ -133,6 +133,8 @@ class Corpus(Source):
     """A piece of its own such as <bt> or <2de>, which is put before each source."""
     weight: PositiveOrZero | None = None
     """Share of training beside the weights of the other corpora; by size unless given."""
+    references: list[TextFile] = []
+    """Of a test set: other translations of the same source, beside target; any of them will do."""
     objective: Objective = TRANSLATION
     """What is learned: translation, or what text alone can teach, such as infilling."""
     filters: list[Filter] | None = None
@@ -150,6 +152,8 @@ class Corpus(Source):
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from super().conflicts()
+        if self.references and not (self.source and self.target):
+            yield "references", "stand beside source and target, each a file"
         if self.tag and RESERVED.fullmatch(self.tag):
             yield "tag", f"{self.tag} is a piece that has another meaning; take another word"
 
@@ -206,6 +210,10 @@ class Data(Section):
             yield "train", "standard input (-) can be read only once"
         tags = {corpus.tag for corpus in self.train} | {None}
         kept = {"valid": self.valid, **{f"test.{name}": test for name, test in self.test.items()}}
+        learned = {f"train.{number}": corpus for number, corpus in enumerate(self.train)}
+        for name, corpus in {**learned, "valid": self.valid}.items():
+            if corpus.references:
+                yield f"{name}.references", "are for test sets; one target is learned from"
         for name, corpus in kept.items():
             if any(source.path == STDIN for source in corpus.sources):
                 yield name, "is read again and again; standard input (-) is for data.train"

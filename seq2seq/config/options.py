@@ -1,7 +1,7 @@
 """Every option: its type, its default, its range, and the text that documents it."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,9 +20,34 @@ from seq2seq.config.section import (
     Share,
 )
 
-Metric = Literal["ppl", "bleu", "chrf", "ter", "rouge1", "rouge2", "rougeL"]
+Metric = Literal[  # that a model can be chosen by
+    "ppl",
+    "bleu",
+    "chrf",
+    "chrf++",
+    "ter",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "exact",
+]
+Reported = Literal[
+    "ppl",
+    "bpc",
+    "bleu",
+    "chrf",
+    "chrf++",
+    "ter",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "exact",
+    "length",
+]
 
-LOWER_IS_BETTER = frozenset({"ppl", "ter"})
+LOWER_IS_BETTER = frozenset({"ppl", "bpc", "ter"})
 
 Schedule = Literal[
     "inverse_sqrt", "cosine", "linear", "constant", "warmup_stable_decay", "reduce_on_plateau"
@@ -334,8 +359,16 @@ class Decoding(Section):
 class Evaluation(Section):
     """What `seq2seq evaluate` reports."""
 
-    metrics: Annotated[list[Metric], FREE, Field(min_length=1)] = list(get_args(Metric))
-    """Scores of each test set."""
+    metrics: Annotated[list[Reported], FREE, Field(min_length=1)] = [
+        "ppl",
+        "bleu",
+        "chrf",
+        "ter",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+    ]
+    """Scores of each test set; docs/metrics.md tells what they are."""
 
 
 class Config(Section):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from seq2seq.config import Corpus, Data, File
+from seq2seq.config import Config, Corpus, Data, File
 from seq2seq.console import bar
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
@@ -21,6 +21,11 @@ from seq2seq.text.sources import find, locate, verify
 FORMAT = 2  # raised when what is prepared changes its meaning
 
 T = TypeVar("T")
+
+
+def folder_of(config: Config) -> Path:
+    """Where prepared data of a config lies."""
+    return Path(config.data.prepared or Path("data", "prepared", config.name))
 
 
 class Known(NamedTuple):

@@ -30,6 +30,10 @@ def evaluate(
             help="Another model (or file, with --hypothesis): does it differ by more than chance?",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="M1,M2,...", help="ppl, bpc, bleu, chrf, chrf++, ter, rouge1, ..."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
     ] = None,
@@ -62,4 +66,5 @@ def evaluate(
         as_json=as_json,
         device=device,
         tag=tag,
+        metrics=metrics.split(",") if metrics else [],
     )

@@ -8,6 +8,8 @@ tokenizer keeps only a-z and 0-9, which erases most scripts.
 The libraries are imported where they are used: rouge-score brings NLTK, a quarter of a second.
 """
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -28,6 +30,9 @@ WORD = (
     rf"(?V1)[[\pL\pN]&&[{UNSPACED}]]\pM*"
     rf"|[[\pL\pN]--[{UNSPACED}]][[\pL\pM\pN]--[{UNSPACED}]]*"
 )
+
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])\s*")  # noqa: RUF001
+OWN = version("seq2seq")
 
 
 class Score(NamedTuple):
@@ -128,6 +133,57 @@ def by_rouge(
     return mean_of(kind.replace("rouge", "ROUGE-"), signature, [100 * one for one in best])
 
 
+def rouge_of_summaries(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """ROUGE-L of the union of what the sentences of a summary have in common with the reference's.
+
+    Sentences end with a mark such as . or 。, and at line ends.
+    """
+
+    def in_sentences(lines: Sequence[str]) -> list[str]:
+        return [SENTENCE_END.sub("\n", line).strip() for line in lines]
+
+    found = by_rouge("rougeLsum", in_sentences(hypotheses), list(map(in_sentences, references)))
+    return found._replace(signature=f"{found.signature}|sent:marks")
+
+
+def ter(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """TER (Snover et al. 2006); characters of Chinese and Japanese count as words."""
+    unspaced = language.lower()[:2] in ("zh", "ja")
+    return by_sacrebleu("TER", hypotheses, references, normalized=unspaced, asian_support=unspaced)
+
+
+def exact(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """How many in a hundred are a reference, letter by letter, but for spaces around them."""
+    sentences = zip(hypotheses, zip(*references, strict=True), strict=True)
+    same = [text.strip() in map(str.strip, choices) for text, choices in sentences]
+    signature = f"nrefs:{len(references)}|case:mixed|space:strip|version:seq2seq-{OWN}"
+    return mean_of("EXACT", signature, [100.0 * one for one in same])
+
+
+def length(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """Words of the hypotheses for 100 of the references; of several, that nearest in length."""
+    statistics = []
+    for text, choices in zip(hypotheses, zip(*references, strict=True), strict=True):
+        size = len(words(text))
+        nearest = min((len(words(one)) for one in choices), key=lambda one: (abs(one - size), one))
+        statistics.append((size, nearest))
+    signature = f"nrefs:{len(references)}|refs:nearest|tok:unicode|version:seq2seq-{OWN}"
+    return Score(
+        "LENGTH",
+        signature,
+        np.array(statistics, dtype=float),
+        lambda sums: 100 * float(sums[0] / sums[1]) if sums[1] else math.inf,
+    )
+
+
 def mean_of(name: str, signature: str, scores: Sequence[float]) -> Score:
     """A score that is the mean of the scores of sentences."""
     statistics = np.stack([np.array(scores, dtype=float), np.ones(len(scores))], axis=1)
@@ -137,8 +193,12 @@ def mean_of(name: str, signature: str, scores: Sequence[float]) -> Score:
 METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]], str], Score]] = {
     "bleu": bleu,
     "chrf": partial(by_sacrebleu, "CHRF"),
-    "ter": partial(by_sacrebleu, "TER"),
+    "chrf++": partial(by_sacrebleu, "CHRF", word_order=2),
+    "ter": ter,
     "rouge1": partial(by_rouge, "rouge1"),
     "rouge2": partial(by_rouge, "rouge2"),
     "rougeL": partial(by_rouge, "rougeL"),
+    "rougeLsum": rouge_of_summaries,
+    "exact": exact,
+    "length": length,
 }
