@@ -319,12 +319,14 @@ def test_the_table_and_the_json_say_the_same(trained, command):
     assert table.code == as_json.code == 0
     assert table.err == as_json.err
     result = json.loads(as_json.out)
-    assert result.keys() == {"model", "sets"}
+    assert result.keys() == {"model", "sets", "lines", "counts", "warnings", "slices"}
     assert result["model"] == "runs/toy/best"
     assert [*result["sets"]] == ["first", "second"]
     shown: dict[str, list[tuple[float, str]]] = {}
     for line in table.out.decode().splitlines():
-        if line.startswith("  "):
+        if line.startswith("  of "):
+            assert line.startswith(f"  of {result['lines'][name]:,} lines: ")  # noqa: F821
+        elif line.startswith("  "):
             _, score, low, high, signature = line.split()
             assert float(low.strip("[,")) <= float(score) <= float(high.strip("]"))
             shown[name].append((float(score), signature))  # noqa: F821 (a name comes first)
@@ -343,7 +345,11 @@ def test_the_table_and_the_json_say_the_same(trained, command):
 
 def test_a_run_its_model_and_the_newest_run_are_scored_alike(own, command, monkeypatch):
     newest = command("evaluate", "--json")
-    kept = "translations and scores are kept in runs/toy/evaluation\n"
+    learned = [
+        f"warning: {name}: {count} of {lines} references are among the training targets\n"
+        for name, count, lines in (("first", 3, 8), ("second", 3, 5))
+    ]
+    kept = "".join(learned) + "translations and scores are kept in runs/toy/evaluation\n"
     assert newest.err == USED + kept
     by_run, by_model = (
         command("evaluate", path, "--json") for path in ("runs/toy", "runs/toy/best")
@@ -355,7 +361,7 @@ def test_a_run_its_model_and_the_newest_run_are_scored_alike(own, command, monke
     shutil.copytree("runs/toy/best", "elsewhere/mine")
     copy = command("evaluate", "elsewhere/mine", "--json")
     assert json.loads(copy.out)["sets"] == json.loads(newest.out)["sets"]
-    assert copy.err == "translations and scores are kept in evaluation/mine\n"
+    assert copy.err == kept.replace("runs/toy/evaluation", "evaluation/mine")
 
 
 def test_the_newest_run_is_the_one_written_to_last(own):
@@ -374,7 +380,8 @@ def test_what_evaluate_keeps_is_what_translate_prints_and_scores_alike(trained, 
         alone = command("evaluate", "--hypothesis", kept, "--reference", f"{name}.de", "--json")
         assert alone.code == 0
         del scores["ppl"]  # which needs a model
-        assert json.loads(alone.out) == {"model": None, "sets": {kept.name: scores}}
+        found = json.loads(alone.out)
+        assert (found["model"], found["sets"]) == (None, {kept.name: scores})
 
 
 def test_files_can_be_scored_whatever_model_is_chosen(trained, command, monkeypatch):

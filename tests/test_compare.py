@@ -138,4 +138,4 @@ def test_hypotheses_that_are_not_as_they_should_be_are_warned_of(texts, command)
     assert result.err == f"warning: other: {warning}\n"
     assert found["counts"]["other"] == {"empty": 0, "repetitions": 0, "too_long": 0}
     table = command("evaluate", "--hypothesis", "other", "--reference", "reference").out.decode()
-    assert "  of 4 lines: 0 empty, 0 repetitions, 0 more than twice" in table
+    assert "  of 4 lines: 0 empty, 0 repetitive, 0 more than twice" in table

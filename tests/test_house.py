@@ -31,7 +31,7 @@ FLOORS = [
     {"models"},
     {"runs", "training", "decoding", "scoring"},
     {"origins"},
-    {"prepare", "filtering", "python", "evaluate", "average", "export", "overview", "score"},
+    {"prepare", "filtering", "python", "evaluation", "average", "export", "overview", "score"},
     {"report"},
     {"translate"},
     {"preview", "validation", "claims"},

@@ -57,9 +57,7 @@ class Objectives:
         """What is learned of some pairs in an epoch; `pairs` are their numbers in the corpora."""
         made: list[Pair] = []
         for row, number in enumerate(pairs.tolist()):
-            source, target = (
-                side.ids[side.offsets[row] : side.offsets[row + 1]].tolist() for side in some
-            )
+            source, target = (side.segment(row) for side in some)
             make = self.makers[int(np.searchsorted(self.ends, number, side="right"))]
             if make is None:
                 made.append(Pair(source, target))

@@ -35,7 +35,7 @@ class Resampler(NamedTuple):
         )
 
     def _cut(self, tokenizer: Tokenizer, side: Side, pairs: np.ndarray, place: Any) -> Side:
-        before = [side.ids[side.offsets[n] : side.offsets[n + 1]].tolist() for n in pairs.tolist()]
+        before = [side.segment(n) for n in pairs.tolist()]
         fronts = [ids[: 1 if ids and tokenizer.is_tag(ids[0]) else 0] for ids in before]
         bare = [ids[len(front) :] for ids, front in zip(before, fronts, strict=True)]
         (state,) = np.random.SeedSequence((self.seed, *place)).generate_state(1)

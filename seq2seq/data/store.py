@@ -38,6 +38,11 @@ class Side(NamedTuple):
         """Segments of these lengths, whose ids stand one after the other."""
         return cls(ids, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), lengths)
 
+    def segment(self, number: int) -> list[int]:
+        """The ids of one."""
+        ids: list[int] = self.ids[self.offsets[number] : self.offsets[number + 1]].tolist()
+        return ids
+
 
 class Store(NamedTuple):
     """Pairs of segments as token ids."""

@@ -43,6 +43,10 @@ def evaluate(
             "--set", metavar="OPTION=VALUE", help="Change an option, as in decoding.beam=8."
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="Also by length and rarity; lines that differ most."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     tag: Annotated[
@@ -50,7 +54,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on its test sets or on given files: perplexity, BLEU, chrF, TER, ROUGE."""
-    from seq2seq.evaluate import evaluate
+    from seq2seq.evaluation.evaluate import evaluate
 
     named_by = context.get_parameter_source("run")
     if hypothesis and named_by and named_by.name == "ENVIRONMENT":
@@ -67,4 +71,5 @@ def evaluate(
         device=device,
         tag=tag,
         metrics=metrics.split(",") if metrics else [],
+        details=details,
     )

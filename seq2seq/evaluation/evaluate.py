@@ -1,0 +1,70 @@
+"""`seq2seq evaluate`: scores with their intervals and signatures; systems against each other."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from seq2seq.config import Reported
+from seq2seq.errors import ConfigError
+from seq2seq.evaluation.judging import score_files, score_model
+from seq2seq.evaluation.results import Result, as_object
+from seq2seq.evaluation.sets import given, read_sets
+from seq2seq.evaluation.table import show
+from seq2seq.runs import open_model
+
+
+def evaluate(
+    model: Path | None,
+    overrides: Sequence[str],
+    *,
+    source: Path | None,
+    references: Sequence[Path],
+    hypothesis: Path | None,
+    compare: Sequence[Path],
+    output: Path | None,
+    as_json: bool,
+    device: str | None,
+    tag: str | None,
+    metrics: Sequence[str],
+    details: bool,
+) -> None:
+    """Prints the scores of a model on its test sets or on given files, or of a file alone.
+
+    `compare` are other models, or other files, whose differences from the first are tested;
+    `metrics` are those of the config unless given; `details` are slices of the test set, and the
+    lines in which systems differ most, which JSON has in any case.
+    """
+    check_metrics(metrics)
+    if hypothesis is not None:
+        if not references or source is not None or model is not None or overrides:
+            raise ConfigError(
+                "--hypothesis goes with --reference, and with no model, --source or --set"
+            )
+        results = [
+            Result(None, str(path), {hypothesis.name: score_files(path, references, metrics)})
+            for path in (hypothesis, *compare)
+        ]
+    else:
+        if (source is None) != (not references):
+            raise ConfigError("--source and --reference go together")
+        if tag and source is None:
+            raise ConfigError("--tag goes with --source; a test set has its tag in the config")
+        if output and compare:
+            raise ConfigError("--output is for one model; with --compare, each has its own folder")
+        opened = [open_model(one, overrides, device=device) for one in (model, *compare)]
+        data = opened[0].config.data
+        tests = [given(source, references, tag, data)] if source else read_sets(opened[0])
+        results = [score_model(one, tests, metrics, output) for one in opened]
+    if as_json:
+        print(json.dumps(as_object(results), indent=2, ensure_ascii=False))
+    else:
+        show(results, details=details)
+
+
+def check_metrics(metrics: Sequence[str]) -> None:
+    """Raises a ConfigError that lists all metrics if one of these is unknown."""
+    every = get_args(Reported)
+    for name in metrics:
+        if name not in every:
+            raise ConfigError(f"--metrics: must be some of {', '.join(every)}, not {name}")

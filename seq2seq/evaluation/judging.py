@@ -1,0 +1,183 @@
+"""Judging: a model translates test sets, or a file brings hypotheses; both are scored alike."""
+
+import math
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from seq2seq.config import Evaluation, File
+from seq2seq.config.changing import changed
+from seq2seq.console import bar, say
+from seq2seq.data.encoding import Sides, encode
+from seq2seq.data.normalization import normalizer
+from seq2seq.decoding.choice import open_engine
+from seq2seq.decoding.engine import Engine
+from seq2seq.decoding.forced import judge
+from seq2seq.decoding.translator import Translator
+from seq2seq.errors import ConfigError
+from seq2seq.evaluation.learned import learned_targets, learned_words
+from seq2seq.evaluation.results import Judged, Result, Scores, as_object
+from seq2seq.evaluation.sets import Test
+from seq2seq.files import write_file, write_json
+from seq2seq.models import Seq2Seq
+from seq2seq.models.folder import choose_device, load_model
+from seq2seq.runs import Opened
+from seq2seq.scoring.metrics import Score, score
+from seq2seq.scoring.oddities import counted, suspicions
+from seq2seq.scoring.slices import by_length, by_part, by_rarity
+from seq2seq.text.corpus import read_lines
+from seq2seq.text.formats import format_of
+from seq2seq.text.rows import Pair
+from seq2seq.text.sources import locate
+from seq2seq.training.loss import bounded_exp
+
+BY_LIKELIHOOD = frozenset({"ppl", "bpc"})  # metrics that need a model
+
+
+def score_model(
+    opened: Opened, tests: Sequence[Test], metrics: Sequence[str], output: Path | None
+) -> Result:
+    """Translates test sets and scores them; keeps translations and scores in a folder.
+
+    `metrics` are those of the config unless given.
+    """
+    if metrics:
+        evaluation = changed(opened.config, "evaluation", {"metrics": [*metrics]})
+        opened = opened._replace(config=evaluation)
+    folder = output or opened.results
+    folder.mkdir(parents=True, exist_ok=True)
+    config = opened.config
+    model = load_model(opened.folder, config, opened.tokenizers, choose_device(config.device))
+    engine = open_engine(opened.folder, config, opened.tokenizers, lambda: model)
+    sets = {}
+    for test in tests:
+        hypotheses = translate_set(opened, engine, test)
+        lines = "".join(f"{line}\n" for line in hypotheses)
+        write_file(folder / f"{test.name}.hypotheses.txt", lines)
+        sets[test.name] = judge_set(opened, model, test, hypotheses)
+        warn(test.name, sets[test.name])
+        one = Result(opened.folder, str(opened.folder), {test.name: sets[test.name]})
+        write_json(folder / f"{test.name}.scores.json", as_object([one]))
+    say(f"translations and scores are kept in {folder}")
+    return Result(opened.folder, str(opened.folder), sets)
+
+
+def translate_set(opened: Opened, engine: Engine, test: Test) -> list[str]:
+    """The translation of each source, with a progress bar on a terminal."""
+    translator = Translator(
+        engine,
+        opened.tokenizers,
+        opened.config.decoding,
+        opened.config.data,
+        warn=lambda message: say(f"warning: {test.name}: {message}"),
+    )
+    with bar(test.name, len(test.sources), "lines") as shown:
+        return translator.translate(test.sources, tag=test.tag, done=shown.update)
+
+
+def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[str]) -> Judged:
+    """Every score that the config asks for, and what seems to be wrong.
+
+    Perplexity and bits per character are those of the first references.
+    """
+    metrics = opened.config.evaluation.metrics
+    found: Scores = {}
+    if BY_LIKELIHOOD & {*metrics}:
+        pairs = [Pair(*both) for both in zip(test.sources, test.references[0], strict=True)]
+        found |= likelihood_of(opened, model, pairs, test.tag)
+    text_metrics = [metric for metric in metrics if metric not in BY_LIKELIHOOD]
+    found |= score(text_metrics, hypotheses, test.references, opened.config.data.target)
+    counts = counted(hypotheses, test.references, test.sources)
+    warnings = suspicions(hypotheses, test.references)
+    first = test.references[0]
+    slices = {"source words": by_length(test.sources)}
+    if (seen := learned_words(opened)) is not None:
+        slices["rarest word, times seen"] = by_rarity(first, seen)
+    if len({*test.parts}) > 1:
+        slices["part"] = by_part(test.parts)
+    if (learned := learned_targets(opened, first)) is not None:
+        counts["learned"] = learned
+        if learned:
+            warnings.append(
+                f"{learned:,} of {len(hypotheses):,} references are among the training targets"
+            )
+    return Judged(
+        {metric: found[metric] for metric in metrics},
+        counts,
+        warnings,
+        slices,
+        {"source": test.sources, "reference": first, "hypothesis": hypotheses},
+    )
+
+
+def warn(name: str, judged: Judged) -> None:
+    """Says what seems to be wrong with a test set."""
+    for message in judged.warnings:
+        say(f"warning: {name}: {message}")
+
+
+def likelihood_of(
+    opened: Opened, model: Seq2Seq, pairs: Sequence[Pair], tag: str | None = None
+) -> Scores:
+    """Perplexity by piece and bits per character of the targets of pairs.
+
+    The end of a line counts as a piece, and as a character. Pieces differ from one vocabulary to
+    another, characters do not.
+    """
+    data = opened.config.data
+    lines = Sides(
+        *(
+            list(map(normalizer(data.normalize, language), side))
+            for side, language in zip(
+                zip(*pairs, strict=True), (data.source, data.target), strict=True
+            )
+        )
+    )
+    store, _ = encode(lines, opened.tokenizers, tag, data.max_length, training=False)
+    judged = judge(model, store, opened.config.decoding.batch_tokens)
+    nats = np.array([-one.log_probability for one in judged])
+    pieces = np.array([len(one.log_probabilities) for one in judged])
+    characters = np.array([len(line) + 1 for line in lines.target])
+    by = f"eos:yes|tok:sentencepiece-{opened.tokenizers.fingerprint[:8]}"
+    own = f"version:seq2seq-{version('seq2seq')}"
+    return {
+        "ppl": Score(
+            "PPL",
+            f"unit:piece|{by}|{own}",
+            np.stack([nats, pieces], axis=1),
+            lambda sums: bounded_exp(sums[0] / sums[1]),
+        ),
+        "bpc": Score(
+            "BPC",
+            f"unit:character|eol:yes|{own}",
+            np.stack([nats / math.log(2), characters], axis=1),
+            lambda sums: float(sums[0] / sums[1]),
+        ),
+    }
+
+
+def score_files(
+    hypothesis: Path, references: Sequence[Path], metrics: Sequence[str] = ()
+) -> Judged:
+    """The scores of a file of hypotheses, without a model; it says what seems to be wrong."""
+    if unfit := BY_LIKELIHOOD & {*metrics}:
+        raise ConfigError(f"--metrics: {min(unfit)} needs a model, and --hypothesis has none")
+    files = [File(path=str(path)) for path in (hypothesis, *references)]
+    for file in files:
+        locate(file, "name another file")
+    hypotheses, *others = (
+        list(read_lines(file, format_of(file.path, pairs=False))) for file in files
+    )
+    chosen = metrics or [one for one in Evaluation().metrics if one not in BY_LIKELIHOOD]
+    scores = score(chosen, hypotheses, others)
+    judged = Judged(
+        scores,
+        counted(hypotheses, others),
+        suspicions(hypotheses, others),
+        {"reference words": by_length(others[0])},
+        {"reference": others[0], "hypothesis": hypotheses},
+    )
+    warn(hypothesis.name, judged)
+    return judged

@@ -1,0 +1,62 @@
+"""What an evaluation found, as tables for people."""
+
+from collections.abc import Sequence
+
+from seq2seq.evaluation.results import Judged, Result, differences, differing, sliced
+from seq2seq.scoring.significance import interval
+
+COUNTED = {
+    "empty": "empty",
+    "repetitions": "repetitive",
+    "too_long": "more than twice as long as the reference",
+    "copies": "copies of the source",
+    "learned": "with a reference from the training set",
+}
+
+
+def show(results: Sequence[Result], *, details: bool) -> None:
+    """Prints the results; with details also those of slices, and the lines that differ most."""
+    first, *others = results
+    for name, judged in first.sets.items():
+        print(name)
+        for one in judged.scores.values():
+            low, high = interval(one)
+            print(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
+        counts = (f"{count:,} {COUNTED[what]}" for what, count in judged.counts.items())
+        print(f"  of {judged.lines:,} lines: {', '.join(counts)}")
+        if details:
+            show_slices(judged)
+        for other in others:
+            print(f"  {other.label}, against {first.label}:")
+            show_differences(other.sets[name], judged)
+            if details:
+                show_lines(other.sets[name], judged)
+
+
+def show_slices(judged: Judged) -> None:
+    """Prints a table for each way to tell lines apart: the scores of each slice."""
+    titles = [one.name for one in judged.scores.values()]
+    for by, slices in sliced(judged).items():
+        width = max(map(len, [by, *slices]))
+        print(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
+        for name, (lines, *scores) in ((name, one.values()) for name, one in slices.items()):
+            print(f"  {name:<{width}} {lines:7,}{''.join(f' {score:8.2f}' for score in scores)}")
+
+
+def show_differences(judged: Judged, baseline: Judged) -> None:
+    """Prints how scores differ from those of the first, and how often chance does as much."""
+    for metric, found in differences(judged, baseline).items():
+        one = judged.scores[metric]
+        print(
+            f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}"
+            f"  p = {found.bootstrap:.4f} (paired bootstrap),"
+            f" {found.randomization:.4f} (randomization)"
+        )
+
+
+def show_lines(judged: Judged, baseline: Judged) -> None:
+    """Prints the lines that differ most from those of the first."""
+    for found in differing(judged, baseline):
+        print(f"    line {found.pop('line'):,}, chrF {found.pop('chrf'):+.1f}")
+        for name, text in found.items():
+            print(f"      {name:<10} {text}")
