@@ -1,6 +1,6 @@
 """What an evaluation found: as JSON, and as tables for people."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,15 @@ from seq2seq.scoring.slices import Slices, furthest, part_of
 Scores = dict[str, Score]
 
 FURTHEST = 5  # lines to show in which another system is better, and as many in which it is worse
+
+
+COUNTED = {  # what counts are of, in words
+    "empty": "empty",
+    "repetitions": "repetitive",
+    "too_long": "more than twice as long as the reference",
+    "copies": "copies of the source",
+    "learned": "with a reference from the training set",
+}
 
 
 class Judged(NamedTuple):
@@ -75,6 +84,12 @@ def as_object(results: Sequence[Result]) -> dict[str, Any]:
             for other in others
         }
     return made
+
+
+def summary(lines: int, counts: Mapping[str, int]) -> str:
+    """The counts in a sentence."""
+    found = (f"{count:,} {COUNTED.get(what, what)}" for what, count in counts.items())
+    return f"of {lines:,} lines: {', '.join(found)}"
 
 
 def sliced(judged: Judged) -> dict[str, dict[str, dict[str, float]]]:

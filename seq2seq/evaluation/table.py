@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-from seq2seq.evaluation.results import Judged, Result, differences, differing, sliced
+from seq2seq.evaluation.results import (
+    Judged,
+    Result,
+    differences,
+    differing,
+    sliced,
+    summary,
+)
 from seq2seq.scoring.significance import interval
-
-COUNTED = {
-    "empty": "empty",
-    "repetitions": "repetitive",
-    "too_long": "more than twice as long as the reference",
-    "copies": "copies of the source",
-    "learned": "with a reference from the training set",
-}
 
 
 def show(results: Sequence[Result], *, details: bool) -> None:
@@ -22,8 +21,7 @@ def show(results: Sequence[Result], *, details: bool) -> None:
         for one in judged.scores.values():
             low, high = interval(one)
             print(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
-        counts = (f"{count:,} {COUNTED[what]}" for what, count in judged.counts.items())
-        print(f"  of {judged.lines:,} lines: {', '.join(counts)}")
+        print(f"  {summary(judged.lines, judged.counts)}")
         if details:
             show_slices(judged)
         for other in others:

@@ -39,6 +39,8 @@ METRICS = {  # as people write them
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "rougeLsum": "ROUGE-Lsum",
+    "exact": "Exact",
+    "length": "Length",
 }
 
 

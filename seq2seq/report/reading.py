@@ -7,7 +7,7 @@ None or empty, and `missing` says in words why, and how to get it.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from seq2seq.config import Config, load
 from seq2seq.data.prepared import Manifest
@@ -20,6 +20,7 @@ from seq2seq.prepare import SETS, folder_of
 SECTIONS = ("scores", "curves", "samples", "data", "options", "environment")  # of a report
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 class Evaluation(NamedTuple):
@@ -27,7 +28,10 @@ class Evaluation(NamedTuple):
 
     name: str
     metrics: dict[str, Record]  # by metric: score, signature, and interval if it has one
-    more: Record  # what else is there: slices, counts, warnings
+    lines: int
+    counts: Record  # of what went wrong, by its name
+    warnings: list[str]
+    slices: dict[str, dict[str, Record]]  # scores by kind of slice, and its name
 
 
 class Run(NamedTuple):
@@ -153,17 +157,28 @@ def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
             missing["scores"] = f"{path} cannot be read; make it again: seq2seq evaluate {folder}"
             continue
         metrics = {key: entry for key, entry in one.items() if is_score(entry)}
-        own = {key: entry for key, entry in one.items() if key not in metrics}
-        around = {
-            key: entry.get(name, entry) if isinstance(entry, dict) else entry
-            for key, entry in content.items()
-            if key not in ("model", "sets", "compared")
-        }
-        found.append(Evaluation(name, metrics, {k: v for k, v in {**around, **own}.items() if v}))
+        lines = part(content, "lines", name, int) or 0
+        found.append(
+            Evaluation(
+                name,
+                metrics,
+                lines,
+                part(content, "counts", name, dict) or {},
+                part(content, "warnings", name, list) or [],
+                part(content, "slices", name, dict) or {},
+            )
+        )
     if not found:
         remedy = f"No test set has been scored: seq2seq evaluate {folder}"
         missing["scores"] = missing["scores"] or remedy
     return found
+
+
+def part(content: Record, key: str, name: str, kind: type[T]) -> T | None:
+    """What a file of scores tells of a test set under a key; None if it does not."""
+    sets = content.get(key)
+    found = sets.get(name) if isinstance(sets, dict) else None
+    return found if isinstance(found, kind) else None
 
 
 def is_score(entry: Any) -> bool:

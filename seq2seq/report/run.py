@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.data.store import SIDES
+from seq2seq.evaluation.results import summary
 from seq2seq.layout import CONFIG
 from seq2seq.overview import Overview, rounded
 from seq2seq.report import curves
@@ -13,7 +14,6 @@ from seq2seq.report.marking import Span, changes
 from seq2seq.report.options import against_defaults
 from seq2seq.report.page import page
 from seq2seq.report.reading import Record, Run
-from seq2seq.report.tables import Table, tables
 
 SENTENCES = 20  # of which samples are shown
 VERSIONS = 20  # of each
@@ -28,6 +28,13 @@ class Version(NamedTuple):
     first: str  # the update, or "mean" for the mean of checkpoints at the end
     last: str  # the last one after which it was the same
     spans: list[Span]
+
+
+class Table(NamedTuple):
+    """What its columns are called, and its rows."""
+
+    columns: list[str]
+    rows: list[list[str]]
 
 
 class Sample(NamedTuple):
@@ -47,7 +54,7 @@ def run_page(run: Run) -> str:
         "facts": facts(run),
         "missing": run.missing,
         "evaluations": run.evaluations,
-        "more": more_of(run),
+        "summary": summary,
         "named": curves.named,
         "number": curves.number,
         "charts": [(chart, curves.summary(chart, [(run.name, run)])) for chart in charts],
@@ -112,15 +119,6 @@ def for_scripts(runs: list[tuple[str, Run]], charts: list[curves.Chart]) -> dict
     }
 
 
-def more_of(run: Run) -> list[tuple[str, list[Table]]]:
-    """What an evaluation holds beside scores, as tables by test set."""
-    return [
-        (one.name, [table for key, value in one.more.items() for table in tables(key, value)])
-        for one in run.evaluations
-        if one.more
-    ]
-
-
 def validations(run: Run) -> Table:
     """Every validation in numbers."""
     metrics = list(dict.fromkeys(key for one in run.validations for key in one["valid"]))
@@ -130,7 +128,7 @@ def validations(run: Run) -> Table:
         scores = (one["valid"].get(metric) for metric in metrics)
         cells = ["" if curves.rounded(score) is None else f"{score:.2f}" for score in scores]
         rows.append([f"{one['update']:,}", "" if minutes is None else f"{minutes:.1f}", *cells])
-    return Table("Validations", ["Update", "Minutes", *map(curves.named, metrics)], rows)
+    return Table(["Update", "Minutes", *map(curves.named, metrics)], rows)
 
 
 def samples(run: Run) -> list[Sample]:
