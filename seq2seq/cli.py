@@ -29,6 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+configs = typer.Typer(help="Print all that a config can say, or says.", no_args_is_help=True)
+app.add_typer(configs, name="config")
+
 ConfigPath = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, such as configs/quickstart.yaml.")
 ]
@@ -218,6 +221,27 @@ def score(
         device=device,
         tag=tag,
     )
+
+
+@configs.command()
+def show(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Print a config with every option written out, each below what it means."""
+    from seq2seq.config import load
+    from seq2seq.config.showing import show
+
+    die_with_reader()
+    print(show(load(config, overrides or [])), end="")
+
+
+@configs.command()
+def schema() -> None:
+    """Print the JSON Schema of configs, for editors that complete and check."""
+    import json
+
+    from seq2seq.config.schema import schema
+
+    die_with_reader()
+    print(json.dumps(schema(), indent=2, ensure_ascii=False))
 
 
 def main() -> None:

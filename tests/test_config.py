@@ -15,6 +15,7 @@ from seq2seq.config import Config, differences, documentation, dump, load
 from seq2seq.config.options import Schedule
 from seq2seq.config.page import page
 from seq2seq.config.rules import RULES
+from seq2seq.config.showing import show
 from seq2seq.errors import ConfigError
 from seq2seq.training.schedule import learning_rate
 
@@ -841,6 +842,7 @@ def test_what_is_written_reads_as_it_was(data):
     text = dump(config)
     assert read(text) == config
     assert dump(read(text)) == text
+    assert read(show(config)) == config
     assert differences(config, read(text)) == []
 
 

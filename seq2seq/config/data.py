@@ -30,7 +30,7 @@ def _path_alone(value: Any) -> Any:
 
 Hash = Annotated[str, Field(strict=True, pattern="^[0-9a-f]{64}$")]
 Tag = Annotated[str, Field(strict=True, pattern=r"^<[^<>\s]+>$")]
-Column = Annotated[Text, BeforeValidator(_number_as_text)]
+Column = Annotated[Text, BeforeValidator(_number_as_text, json_schema_input_type=Text | Count)]
 Normalizer = Literal["nfc", "nfkc", "whitespace", "punctuation"]
 Format = Literal["text", "sgm", "tsv", "jsonl", "tmx", "xliff", "po"]
 
@@ -58,7 +58,15 @@ class File(Section):
         yield from _address(self.path)
 
 
-TextFile = Annotated[File, BeforeValidator(_path_alone)]
+TextFile = Annotated[File, BeforeValidator(_path_alone, json_schema_input_type=Text | File)]
+
+
+Hashes = Annotated[
+    Annotated[list[Hash], Field(max_length=2)],
+    BeforeValidator(
+        _one_alone, json_schema_input_type=Hash | Annotated[list[Hash], Field(max_length=2)]
+    ),
+]
 
 
 class Source(Section):
@@ -72,7 +80,7 @@ class Source(Section):
     """Instead of both: a file of pairs, a pattern with {lang}, sacrebleu:…, huggingface:…, or -."""
     urls: Annotated[list[Text], FREE] = []
     """Where `path` is fetched from when it is missing: mirrors, tried in order."""
-    sha256: Annotated[list[Hash], Field(max_length=2), BeforeValidator(_one_alone)] = []
+    sha256: Hashes = []
     """What `path` must hash to; two of them, source first, if {lang} in it makes two files."""
     member: Text | None = None
     """The file to read inside an archive (tar, packed or not, or zip); may have {lang} too."""
@@ -121,7 +129,7 @@ class Source(Section):
                 yield "source", "is required, with target beside it, or path instead of both"
 
 
-TextSource = Annotated[Source, BeforeValidator(_path_alone)]
+TextSource = Annotated[Source, BeforeValidator(_path_alone, json_schema_input_type=Text | Source)]
 
 
 class Corpus(Source):
@@ -168,7 +176,7 @@ class Corpus(Source):
                     yield name, "belongs into each of parts, not beside them"
 
 
-TextCorpus = Annotated[Corpus, BeforeValidator(_path_alone)]
+TextCorpus = Annotated[Corpus, BeforeValidator(_path_alone, json_schema_input_type=Text | Corpus)]
 
 
 class Data(Section):

@@ -4,11 +4,11 @@ All but translation make the source out of the target, so that plain text can be
 corpus whose source and target are one file.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from seq2seq.config.section import PositiveOrZero, Section
+from seq2seq.config.section import PositiveOrZero, Section, by_name
 
 Proportion = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
@@ -81,12 +81,8 @@ TASKS: dict[str, type[Section]] = {
     get_args(section.model_fields["task"].annotation)[0]: section for section in get_args(Task)
 }
 
-
-def _task_alone(value: Any) -> Any:
-    return {"task": value} if isinstance(value, str) else value
-
-
-Objective = Annotated[Annotated[Task, Field(discriminator="task")], BeforeValidator(_task_alone)]
+TaskSection = Annotated[Task, Field(discriminator="task")]
+Objective = Annotated[TaskSection, by_name("task", TASKS, TaskSection)]
 TRANSLATION = Translation(task="translation")
 
 MASK = "<mask>"

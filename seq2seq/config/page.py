@@ -45,7 +45,7 @@ def page() -> str:
             "",
         ]
         lines += ["| option | value | unless given | meaning |", "| --- | --- | --- | --- |"]
-        schema = section.model_json_schema()["properties"]
+        schema = section.model_json_schema(mode="serialization")["properties"]
         for name, field in section.model_fields.items():
             mark = " \\*" if FREE in field.metadata else ""
             default = ELSEWHERE.get(above + name) or _default(field)
@@ -62,7 +62,7 @@ def _named(above: str, tag: str, sections: Mapping[str, type[Section]]) -> Itera
     yield "| --- | --- | --- | --- | --- |"
     for name, section in sections.items():
         yield _row(f"`{name}`", "", "", "", str(section.__doc__))
-        schema = section.model_json_schema()["properties"]
+        schema = section.model_json_schema(mode="serialization")["properties"]
         for option, field in section.model_fields.items():
             if option != tag:
                 cells = [f"`{option}`", _values(schema[option]), _default(field)]

@@ -1,11 +1,11 @@
 """Options of the rules that training pairs must pass: each is a section, or a name alone."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from seq2seq.config.section import Count, Section, Text
+from seq2seq.config.section import Count, Section, Text, by_name
 
 Portion = Annotated[float, Field(strict=True, ge=0, le=1)]
 Unit = Literal["words", "characters"]
@@ -143,9 +143,5 @@ RULES: dict[str, type[Section]] = {
     get_args(section.model_fields["rule"].annotation)[0]: section for section in get_args(Rule)
 }
 
-
-def _rule_alone(value: Any) -> Any:
-    return {"rule": value} if isinstance(value, str) else value
-
-
-Filter = Annotated[Annotated[Rule, Field(discriminator="rule")], BeforeValidator(_rule_alone)]
+RuleSection = Annotated[Rule, Field(discriminator="rule")]
+Filter = Annotated[RuleSection, by_name("rule", RULES, RuleSection)]

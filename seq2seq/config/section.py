@@ -4,15 +4,17 @@ A section is frozen and closed to unknown keys. What a type cannot say (that hea
 width) a section says in `conflicts`, so that all problems of a config are reported at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     model_validator,
 )
@@ -39,6 +41,19 @@ def _count_or_auto(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
 
 
 CountOrAuto = Annotated[Count | Literal["auto"], WrapValidator(_count_or_auto)]
+
+
+def by_name(option: str, sections: Mapping[str, Any], every: Any) -> BeforeValidator:
+    """Lets one of several sections, told apart by an option, be given as its name alone.
+
+    `every` is the type that is any of the sections.
+    """
+    names = WithJsonSchema({"type": "string", "enum": [*sections]})
+    some: Any = Annotated[str, names]
+    return BeforeValidator(
+        lambda value: {option: value} if isinstance(value, str) else value,
+        json_schema_input_type=some | every,
+    )
 
 
 class Section(BaseModel):
