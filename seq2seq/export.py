@@ -1,6 +1,7 @@
 """`seq2seq export`: a model for other programs, checked against our own numbers on the spot.
 
 ctranslate2    a folder that the library CTranslate2 serves, without anything of ours
+onnx           graphs for ONNX Runtime, with a program of few lines that translates by them
 safetensors    a model folder of its own, out of its run
 """
 
@@ -8,22 +9,23 @@ import json
 import random
 import shutil
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from seq2seq.config import why_not_ctranslate2
+from seq2seq.config import why_not_exported
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import EOS, Tokenizers
+from seq2seq.data.tokenizer import BOS, EOS, Tokenizers
+from seq2seq.decoding import ctranslate2
 from seq2seq.decoding.choice import ORIGIN, origin
-from seq2seq.decoding.ctranslate2 import translator, why_not_here
 from seq2seq.decoding.forced import judge
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
-from seq2seq.models import Seq2Seq
+from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import load_model
 from seq2seq.models.transformer import Transformer
@@ -53,6 +55,43 @@ A line may have at most {longest} pieces.
 """
 
 
+ONNX_README = """\
+A model that turns {source} into {target}, as ONNX graphs:
+
+    pip install onnxruntime sentencepiece numpy
+
+In this folder, this translates a line, choosing the likeliest piece at each step:
+
+    import numpy, onnxruntime, sentencepiece
+
+    source = sentencepiece.SentencePieceProcessor("{source_file}")
+    target = sentencepiece.SentencePieceProcessor("{target_file}")
+    encoder = onnxruntime.InferenceSession("encoder.onnx")
+    decoder = onnxruntime.InferenceSession("decoder.onnx")
+
+    ids = numpy.array([source.encode(input()) + [{eos}]])
+    names = [output.name for output in encoder.get_outputs()]
+    inputs = dict(zip(names, encoder.run(None, {{"source": ids}})))
+    for past in decoder.get_inputs():
+        if past.name.startswith("past."):  # one sentence, of which nothing is written yet
+            shape = [size if isinstance(size, int) else 0 for size in past.shape]
+            inputs[past.name] = numpy.zeros([1, *shape[1:]], numpy.float32)
+    known = [name.name for name in decoder.get_inputs()]
+    written = [{bos}]
+    for _ in range(min({longest}, int({ratio} * ids.shape[1]) + 10)):
+        inputs["last"] = numpy.array(written[-1:])
+        found, *present = decoder.run(None, {{name: inputs[name] for name in known}})
+        written.append(int(found[0].argmax()))
+        if written[-1] == {eos}:
+            break
+        for output, value in zip(decoder.get_outputs()[1:], present):
+            inputs[output.name.replace("present.", "past.")] = value
+    print(target.decode([piece for piece in written[1:] if piece != {eos}]))
+
+A line may have at most {longest} pieces.
+"""
+
+
 class Pairs(NamedTuple):
     """Sources and targets to compare a model with itself on, as pieces without </s>."""
 
@@ -67,13 +106,12 @@ def export(named: Path | None, to: str, output: Path) -> None:
     program makes of it is not what we do; nothing is left then.
     """
     if to not in FORMATS:
-        raise ConfigError(f"--to: must be {' or '.join(FORMATS)}, not {to}")
+        raise ConfigError(f"--to: must be one of {', '.join(FORMATS)}, not {to}")
     if output.exists():
         raise UserError(f"{output} exists; give --output a name that is still free")
     opened = open_model(named)
-    reason = why_not_ctranslate2(opened.config.model) or why_not_here()
-    if to == "ctranslate2" and reason:
-        raise UserError(f"{opened.folder} cannot be exported to CTranslate2: {reason}")
+    if reason := why_not(to, opened):
+        raise UserError(f"{opened.folder} cannot be exported to {to}: {reason}")
     model = load_model(opened.folder, opened.config, opened.tokenizers, torch.device("cpu"))
     pairs = random_pairs(opened.tokenizers, min(LONGEST, opened.config.data.max_length))
     with new_folder(output) as folder:
@@ -87,6 +125,14 @@ def export(named: Path | None, to: str, output: Path) -> None:
     say(f"{output} is {opened.folder} for {to}; log-probabilities differ by {far:.1g} at most")
 
 
+def why_not(to: str, opened: Opened) -> str | None:
+    """Why a model cannot be exported to a format, in words; None if it can."""
+    here = {"ctranslate2": ctranslate2.why_not_here, "onnx": onnx.why_not_here}
+    if to not in here:
+        return None
+    return why_not_exported(to, opened.config.model) or here[to]()
+
+
 def to_ctranslate2(
     opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs
 ) -> list[Sequence[float]]:
@@ -94,29 +140,75 @@ def to_ctranslate2(
     assert isinstance(model, Transformer)
     tokenizers, data = opened.tokenizers, opened.config.data
     convert(model, tokenizers, data.max_length, folder)
-    for name, content in tokenizers.files.items():
-        (folder / name).write_bytes(content)
-    names = list(tokenizers.files)
-    text = README.format(
-        source=data.source,
-        target=data.target,
-        source_file=names[0],
-        target_file=names[-1],
-        beam=opened.config.decoding.beam,
-        longest=data.max_length,
-    )
-    if data.normalize:
-        text += f"Lines were normalized before: {', '.join(data.normalize)}.\n"
-    (folder / "README.txt").write_text(text, encoding="utf-8")
+    write_around(opened, folder, README)
     write_json(folder / ORIGIN, origin(opened.folder))
     write_manifest(folder)
 
-    opened_by_it = translator(folder, compute_type="float32", processors=1, workers=1)
+    opened_by_it = ctranslate2.translator(folder, compute_type="float32", processors=1, workers=1)
     sides = [
         [tokenizer.pieces(ids) for ids in side]
         for tokenizer, side in zip(tokenizers, pairs, strict=True)
     ]
     return [one.log_probs for one in opened_by_it.score_batch(*sides, max_input_length=0)]
+
+
+def to_onnx(opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs) -> list[Sequence[float]]:
+    """Fills a folder with graphs; the log-probabilities by which ONNX Runtime judges pairs."""
+    import onnxruntime
+
+    onnx.write_graphs(model, folder)
+    write_around(opened, folder, ONNX_README)
+    write_manifest(folder)
+
+    encoder, decoder = (
+        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
+        for name in (onnx.ENCODER, onnx.DECODER)
+    )
+    return [judge_by_graphs(encoder, decoder, *pair) for pair in zip(*pairs, strict=True)]
+
+
+def judge_by_graphs(
+    encoder: Any, decoder: Any, source: Sequence[int], target: Sequence[int]
+) -> list[float]:
+    """The log-probabilities of a target's pieces and of its end, by sessions of ONNX Runtime."""
+    encoded_names = [output.name for output in encoder.get_outputs()]
+    names = [one.name for one in decoder.get_inputs()]
+    encoded = encoder.run(None, {"source": np.array([[*source, EOS]])})
+    inputs = dict(zip(encoded_names, encoded, strict=True))
+    for past in decoder.get_inputs():
+        if past.name.startswith("past."):  # one sentence, of which nothing is written yet
+            sizes = [size if isinstance(size, int) else 0 for size in past.shape[1:]]
+            inputs[past.name] = np.zeros([1, *sizes], np.float32)
+    judged = []
+    for last, following in pairwise([BOS, *target, EOS]):
+        inputs["last"] = np.array([last])
+        log_probabilities, *present = decoder.run(None, {name: inputs[name] for name in names})
+        judged.append(float(log_probabilities[0, following]))
+        after = (one.name.replace("present.", "past.") for one in decoder.get_outputs()[1:])
+        inputs |= dict(zip(after, present, strict=True))
+    return judged
+
+
+def write_around(opened: Opened, folder: Path, readme: str) -> None:
+    """Writes a model's tokenizer and a README, so that a folder needs nothing of ours."""
+    tokenizers, data = opened.tokenizers, opened.config.data
+    for name, content in tokenizers.files.items():
+        (folder / name).write_bytes(content)
+    names = list(tokenizers.files)
+    text = readme.format(
+        source=data.source,
+        target=data.target,
+        source_file=names[0],
+        target_file=names[-1],
+        beam=opened.config.decoding.beam,
+        ratio=opened.config.decoding.max_length_ratio,
+        longest=data.max_length,
+        bos=BOS,
+        eos=EOS,
+    )
+    if data.normalize:
+        text += f"Lines were normalized before: {', '.join(data.normalize)}.\n"
+    (folder / "README.txt").write_text(text, encoding="utf-8")
 
 
 def to_safetensors(
@@ -130,7 +222,7 @@ def to_safetensors(
     return ours(load_model(folder, copied.config, copied.tokenizers, torch.device("cpu")), pairs)
 
 
-FORMATS = {"ctranslate2": to_ctranslate2, "safetensors": to_safetensors}
+FORMATS = {"ctranslate2": to_ctranslate2, "onnx": to_onnx, "safetensors": to_safetensors}
 
 
 def random_pairs(tokenizers: Tokenizers, longest: int) -> Pairs:

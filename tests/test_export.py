@@ -62,7 +62,7 @@ def test_an_lstm_is_refused_with_the_reason(own, command, tmp_path):
     result = command("export", tmp_path / "lstm", "--to", "ctranslate2", "--output", "out")
     assert result.code == 1
     assert result.err == (
-        f"error: {tmp_path / 'lstm'} cannot be exported to CTranslate2: "
+        f"error: {tmp_path / 'lstm'} cannot be exported to ctranslate2: "
         "it has no model of kind lstm\n"
     )
     assert not Path("out").exists()
@@ -111,5 +111,5 @@ def test_only_known_formats_are_asked_for(own, command):
     result = command("export", "--to", "pickle", "--output", "out")
     assert (result.code, result.err) == (
         2,
-        "error: --to: must be ctranslate2 or safetensors, not pickle\n",
+        "error: --to: must be one of ctranslate2, onnx, safetensors, not pickle\n",
     )

@@ -190,6 +190,21 @@ def why_not_ctranslate2(model: Transformer | Recurrent) -> str | None:
     return None
 
 
+def why_not_onnx(model: Transformer | Recurrent) -> str | None:
+    """Why a model of such options cannot be ONNX graphs, in words; None if it can."""
+    if model.kind != "transformer":
+        return "recurrent networks read sentences of many lengths packed, which ONNX cannot say"
+    return None
+
+
+EXPORTS = {"ctranslate2": why_not_ctranslate2, "onnx": why_not_onnx}
+
+
+def why_not_exported(to: str, model: Transformer | Recurrent) -> str | None:
+    """Why a model of such options cannot be exported to a format, in words; None if it can."""
+    return EXPORTS[to](model)
+
+
 class Training(Section):
     """How the model learns. Training ends with the first limit reached, or by patience."""
 
@@ -267,7 +282,7 @@ class Training(Section):
     """A model or run to start from: weights, tokenizer, and what is left open here of model."""
     freeze: list[str] = []
     """Parts that do not learn, as in [encoder, "*norm*"]; with ! in front, those that do."""
-    export: Annotated[Literal["ctranslate2"] | None, FREE] = None
+    export: Annotated[Literal["ctranslate2", "onnx"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 
     @property
@@ -427,10 +442,11 @@ class Config(Section):
                 "all embeddings cannot be shared by two vocabularies; "
                 "set it to target, or tokenizer.shared to true",
             )
-        if self.training.export and (reason := why_not_ctranslate2(self.model)):
+        export = self.training.export
+        if export and (reason := why_not_exported(export, self.model)):
             yield (
                 "training.export",
-                f"CTranslate2 cannot serve the model: {reason}; set it to null, or choose "
+                f"the model cannot become one for {export}: {reason}; set it to null, or choose "
                 "another model",
             )
         if self.tokenizer.byte_fallback and self.tokenizer.vocab_size < 300:

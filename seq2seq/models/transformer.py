@@ -93,7 +93,7 @@ class SSRU(nn.Module):
         """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
         forget = self.forget(x).sigmoid()
         fresh = (1 - forget) * self.value(x)
-        cell = (past or self.start(len(x), x))["cell"]
+        cell = (past or self.start(x.shape[0], x))["cell"]
         cells = []
         for kept, added in zip(forget.unbind(dim=1), fresh.unbind(dim=1), strict=True):
             cell = torch.addcmul(added, kept, cell)
