@@ -463,8 +463,8 @@ OPTIONS = """
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision
     training.r_drop training.rates training.samples training.schedule training.subword_alpha
-    training.subword_sampling training.tensorboard training.validate_every training.warmup
-    training.weight_decay
+    training.subword_sampling training.tensorboard training.unfreeze_every
+    training.validate_every training.warmup training.weight_decay
 """
 
 

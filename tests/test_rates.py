@@ -1,9 +1,11 @@
 """Laws of learning rates by part: a weight goes as far as its factor says, in every optimizer."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import batch_of, build_tiny, config_of, equal, learn, learner_of, pairs
 from torch import Tensor
 
@@ -94,3 +96,48 @@ def test_a_rate_for_nothing_is_an_error():
     config = config_of(rates={"encoder.9": 2.0}).training
     with pytest.raises(ConfigError, match=r"rates: encoder\.9 names no part .* which has decoder"):
         build_optimizer(build_tiny(config_of()), config)
+
+
+# Gradual unfreezing
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_each_layer_learns_when_its_time_has_come(kind, optimizer):
+    learner = learner_of(kind, model=DEEP, optimizer=optimizer, unfreeze_every=2, weight_decay=0.1)
+    for update in range(8):
+        before = named(learner)
+        learner.unfreeze(update)
+        learn(learner, batch_of(pairs(8)))
+        for name, weight in named(learner).items():
+            assert torch.equal(weight, before[name]) == (expected_depth(name) > update // 2), name
+
+
+def test_who_waits_does_not_count_in_the_length_of_gradients():
+    learner = learner_of(model=DEEP, clip_norm=0.0, unfreeze_every=1)
+    early, late = [], []
+    for norms, update in ((early, 0), (late, 3)):
+        learner.unfreeze(update)
+        norms.append(learn(learner, batch_of(pairs(8)), rate=0.0).gradient_norm.item())
+    assert 0 < early[0] < late[0]
+
+
+def test_a_training_unfreezes_and_resumes_where_it_was(own, command):
+    def trained(name: str, *updates: int) -> dict[str, Tensor]:
+        options = {"unfreeze_every": 30, "layer_decay": 0.8, "rates": "{encoder: 2.0}"}
+        options |= {"init_from": "runs/toy", "average": 0, "keep_last": 9}
+        changes = [f"training.{option}={value}" for option, value in options.items()]
+        for number in updates:
+            sets = [f"name={name}", f"training.max_updates={number}", *changes]
+            assert command("train", "toy.yaml", *(f"--set={one}" for one in sets)).code == 0
+        return weights_after(60, name)
+
+    def weights_after(update: int, name: str) -> dict[str, Tensor]:
+        return load_file(Path(f"runs/{name}/checkpoints/step-{update:08d}/model.safetensors"))
+
+    assert equal(trained("stopped", 20, 60), trained("never", 60))
+    start = load_file("runs/toy/best/model.safetensors")
+    for update in (20, 60):
+        for name, weight in weights_after(update, "never").items():
+            waited = update == 20 and name.startswith("embeddings.")
+            assert torch.equal(weight, start[name]) == waited, name

@@ -272,6 +272,8 @@ class Training(Section):
     """Parts and what their learning rate is multiplied by; the last that names a weight decides."""
     layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
     """What multiplies the learning rate for each layer that lies above (Howard and Ruder 2018)."""
+    unfreeze_every: CountOrZero = 0
+    """Updates until the next layer learns, too, from the last one downwards; 0: all do at once."""
     export: Annotated[Literal["ctranslate2"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 

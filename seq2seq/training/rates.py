@@ -31,3 +31,15 @@ def factors_of(model: nn.Module, config: Training) -> dict[nn.Parameter, float]:
         parameter: rates[name] * config.layer_decay ** depth[name]
         for name, parameter in parameters.items()
     }
+
+
+def waiting(model: nn.Module, config: Training, update: int) -> list[nn.Parameter]:
+    """The parameters that do not learn yet after so many updates: those of low layers.
+
+    With each `unfreeze_every` updates one more layer learns, the last of the encoder and that of
+    the decoder from the beginning, embeddings at the end (gradual unfreezing).
+    """
+    if not config.unfreeze_every:
+        return []
+    learning, depth = update // config.unfreeze_every, depths(model)
+    return [one for name, one in model.named_parameters() if depth[name] > learning]
