@@ -6,7 +6,6 @@ do not learn.
 """
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest
 from seq2seq.layout import REPLACE, WEIGHTS
 from seq2seq.models import Seq2Seq
+from seq2seq.models.parts import named_by, parts_named
 from seq2seq.runs import Opened, open_model
 
 SHOWN = 4  # names of weights that are listed
@@ -100,20 +100,14 @@ def freeze(model: Seq2Seq, patterns: Sequence[str]) -> None:
         bare = pattern.removeprefix("!")
         found = [name for name in parameters if named_by(bare, name)]
         if not found:
-            parts = sorted({name.split(".")[0] for name in parameters})
             raise ConfigError(
                 f"training.freeze: {pattern} names no part of the model, which has "
-                f"{', '.join(parts)}"
+                f"{parts_named(model)}"
             )
         for name in found:
             parameters[name].requires_grad = pattern.startswith("!")
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise ConfigError("training.freeze: leaves nothing to learn; name less")
-
-
-def named_by(pattern: str, name: str) -> bool:
-    """Whether a pattern names a parameter, or a part that it lies in."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def listed(names: Sequence[str]) -> str:

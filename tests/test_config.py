@@ -459,13 +459,13 @@ OPTIONS = """
     training.accumulate training.average training.average_of training.batch_tokens
     training.betas training.clip_norm training.compile training.decay training.decode_every
     training.ema training.export training.freeze training.init_from training.keep_best
-    training.keep_last training.label_smoothing
+    training.keep_last training.label_smoothing training.layer_decay
     training.learning_rate training.log_every training.max_epochs training.max_minutes
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision
-    training.r_drop training.samples training.schedule training.subword_alpha
-    training.subword_sampling training.tensorboard training.validate_every training.warmup
-    training.weight_decay
+    training.r_drop training.rates training.samples training.schedule training.subword_alpha
+    training.subword_sampling training.tensorboard training.unfreeze_every
+    training.validate_every training.warmup training.weight_decay
 """
 
 
@@ -808,6 +808,9 @@ def values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStra
         ((name, entry),) = schema["patternProperties"].items()
         names = values({"type": "string", "pattern": name}, definitions)
         return st.dictionaries(names, values(entry, definitions), max_size=2)
+    if "additionalProperties" in schema and "properties" not in schema:
+        entry = values(schema["additionalProperties"], definitions)
+        return st.dictionaries(st.text(min_size=1), entry, max_size=2)
     options = {
         name: LIKELY[name] if name in LIKELY else values(option, definitions)
         for name, option in schema["properties"].items()

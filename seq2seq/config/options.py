@@ -18,6 +18,7 @@ from seq2seq.config.section import (
     PositiveShare,
     Section,
     Share,
+    Text,
 )
 
 Metric = Literal[  # that a model can be chosen by
@@ -282,6 +283,12 @@ class Training(Section):
     """A model or run to start from: weights, tokenizer, and what is left open here of model."""
     freeze: list[str] = []
     """Parts that do not learn, as in [encoder, "*norm*"]; with ! in front, those that do."""
+    rates: dict[Text, Positive] = {}
+    """Parts and what their learning rate is multiplied by; the last that names a weight decides."""
+    layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0
+    """What multiplies the learning rate for each layer that lies above (Howard and Ruder 2018)."""
+    unfreeze_every: CountOrZero = 0
+    """Updates until the next layer learns, too, from the last one downwards; 0: all do at once."""
     export: Annotated[Literal["ctranslate2", "onnx"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 

@@ -102,7 +102,10 @@ def _values(schema: dict[str, Any]) -> str:
             count = f"list of {most}" if least == most else f"list of up to {most}"
         return f"{count}: {_values(schema['items'])}"
     if kind == "object":
-        return f"{{name: {', '.join(map(_values, schema['patternProperties'].values()))}}}"
+        entries = schema.get("patternProperties")
+        if entries is None:  # by text of any form
+            return f"{{text: {_values(schema['additionalProperties'])}}}"
+        return f"{{name: {', '.join(map(_values, entries.values()))}}}"
     words = {"string": "text", "boolean": "true or false", "null": "null"}
     words |= {"integer": "whole number", "number": "number"}
     ranges = {"minimum": "{} or more", "exclusiveMinimum": "more than {}"}

@@ -27,6 +27,7 @@ from seq2seq.training.optimizer import (
 )
 from seq2seq.training.parallel import replica, synchronised, whole_weights, working_together
 from seq2seq.training.precision import LossScale
+from seq2seq.training.rates import waiting
 
 HOPELESS = 20  # updates in a row without finite gradients, after which training ends
 
@@ -65,6 +66,7 @@ class Learner:
         self.scale = LossScale(products)
         self.skipped = torch.zeros((), device=self.device)  # updates in a row
         self.has_split = False
+        self.waiting: list[torch.nn.Parameter] = []  # those that do not learn yet
 
     def update(self, batches: Sequence[Batch], tokens: int, rate: float) -> Update:
         """Learns from this process's share of an update, of `tokens` target tokens in all.
@@ -78,6 +80,13 @@ class Learner:
             sum(batch.target_tokens for batch in batches),
             sum(batch.target_out.numel() for batch in batches),
         )
+
+    def unfreeze(self, update: int) -> None:
+        """From now on those layers learn that are to do so after so many updates, and no others.
+
+        Until it is called, all learn.
+        """
+        self.waiting = waiting(self.model, self.config, update)
 
     def check(self) -> None:
         """Raises a UserError if nothing has been learnt for long. Waits for the device."""
@@ -184,6 +193,9 @@ class Learner:
 
     def _step(self, rate: float) -> Tensor:
         """Takes a step and forgets the gradients; their norm."""
+        # made all the same, because processes that learn together wait for each gradient
+        for parameter in self.waiting:
+            parameter.grad = None
         parameters = [one for one in self.model.parameters() if one.grad is not None]
         if self.scale.value != 1:
             gradients = [one.grad for one in parameters if one.grad is not None]

@@ -76,6 +76,7 @@ def train(
                 break
             rate = learning_rate(progress.update + 1, config, progress.scores)
             reseed(batches.seed, progress.update)
+            learner.unfreeze(progress.update)
             result = learner.update(own, int(tokens), rate)
             progress = progress.after_update(len(updates))
             log.updated(progress, result, rate, len(updates))

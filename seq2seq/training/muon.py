@@ -12,7 +12,7 @@ matrices of a shape go through one product, which a GPU does in a fraction of th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,13 +38,15 @@ class Part(NamedTuple):
 class Muon(torch.optim.Optimizer):
     """Muon for matrices, AdamW for the rest, as one optimizer.
 
-    `matrices` says of each weight how many matrices lie in it, on top of each other. `products` is
-    the type that they are multiplied in; bfloat16 is enough (Jordan et al. 2024).
+    `matrices` says of each weight how many matrices lie in it, on top of each other, `factors` what
+    its learning rate is to be multiplied by. `products` is the type that matrices are multiplied
+    in; bfloat16 is enough (Jordan et al. 2024).
     """
 
     def __init__(
         self,
         matrices: Mapping[nn.Parameter, int],
+        factors: Mapping[nn.Parameter, float],
         rest: torch.optim.AdamW,
         *,
         learning_rate: float,
@@ -53,18 +55,28 @@ class Muon(torch.optim.Optimizer):
         products: torch.dtype,
     ) -> None:
         defaults = {"lr": learning_rate, "momentum": momentum, "weight_decay": weight_decay}
-        super().__init__([{"params": list(matrices)}], defaults)
+        alike: dict[float, list[nn.Parameter]] = {factor: [] for factor in factors.values()}
+        for weight in matrices:
+            alike[factors[weight]].append(weight)
+        groups = [{"params": alike[factor], "factor": factor} for factor in sorted(alike)]
+        super().__init__(groups, defaults)
         self.matrices = matrices
         self.products = products
         self.rest = rest
         # Same groups and same state, so that from outside the two are one.
+        self.own_groups = [*self.param_groups]
         self.param_groups += rest.param_groups
         rest.state = self.state
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Updates every parameter that has a gradient."""
-        group = self.param_groups[0]
+        for group in self.own_groups:
+            self._step(group)
+        self.rest.step()
+
+    def _step(self, group: dict[str, Any]) -> None:
+        """Updates the matrices of a group that have a gradient."""
         weights = [weight for weight in group["params"] if weight.grad is not None]
         directions = self._directions(weights, group["momentum"])
         if weights:
@@ -78,7 +90,6 @@ class Muon(torch.optim.Optimizer):
                 tall = part.weight.shape[0] // part.matrices > part.weight.shape[1]
                 update = (matrices.mT if tall else matrices).reshape(part.weight.shape)
                 part.weight.add_(shared_out_like(update, part.weight), alpha=-rate)
-        self.rest.step()
 
     def _directions(
         self, weights: Sequence[nn.Parameter], momentum: float

@@ -17,6 +17,7 @@ from seq2seq.models.positions import Positions
 from seq2seq.models.transformer import FeedForward
 from seq2seq.training.adafactor import Adafactor
 from seq2seq.training.muon import Muon
+from seq2seq.training.rates import factors_of
 
 Groups = list[dict[str, Any]]
 
@@ -35,16 +36,19 @@ def build_optimizer(
 
 
 def grouped(parameters: list[nn.Parameter], model: nn.Module, config: Training) -> Groups:
-    """Some parameters of a model, those that decay apart from those that do not."""
-    decaying = decaying_of(model)
-    groups: Groups = [
+    """Some parameters of a model, those apart that decay or whose learning rate is another."""
+    decaying, factors = decaying_of(model), factors_of(model, config)
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault((parameter not in decaying, factors[parameter]), []).append(parameter)
+    return [
         {
-            "params": [parameter for parameter in parameters if (parameter in decaying) == decays],
-            "weight_decay": config.weight_decay if decays else 0.0,
+            "params": group,
+            "weight_decay": 0.0 if spared else config.weight_decay,
+            "factor": factor,
         }
-        for decays in (True, False)
+        for (spared, factor), group in sorted(groups.items(), key=lambda item: item[0])
     ]
-    return [group for group in groups if group["params"]]
 
 
 def decaying_of(model: nn.Module) -> set[nn.Parameter]:
@@ -118,10 +122,11 @@ def adafactor(groups: Groups, config: Training) -> torch.optim.Optimizer:
 
 def muon(model: nn.Module, config: Training, products: torch.dtype) -> torch.optim.Optimizer:
     """Muon (Jordan et al. 2024) for the matrices inside layers, AdamW for the rest."""
-    matrices = matrices_of(model)
+    matrices, factors = matrices_of(model), factors_of(model, config)
     rest = [parameter for parameter in model.parameters() if parameter not in matrices]
     return Muon(
         matrices,
+        {weight: factors[weight] for weight in matrices},
         adamw(grouped(rest, model, config), config),
         learning_rate=config.learning_rate,
         momentum=config.momentum,
@@ -139,9 +144,9 @@ OPTIMIZERS: dict[str, Callable[[Groups, Training], torch.optim.Optimizer]] = {
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Makes the next update use this learning rate."""
+    """Makes the next update use this learning rate, times the factor of each group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["factor"]
 
 
 def moments_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
