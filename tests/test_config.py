@@ -76,7 +76,8 @@ VALUES: dict[str, str | list[str]] = {
     "sed: 1": "line 2: sed: is not an option; did you mean seed?",
     "zork: 1": "line 2: zork: is not an option",
     "'[key]': 1": "line 2: [key]: is not an option",
-    "dropout: 0.1": "line 2: dropout: is not an option; did you mean model.dropout?",
+    "dropout: 0.1": "line 2: dropout: is not an option; did you mean model.dropout or "
+    "training.lora.dropout?",
     "batch_token: 1": "line 2: batch_token: is not an option; "
     "did you mean training.batch_tokens or decoding.batch_tokens?",
     "training.warmup: 1": "line 2: training.warmup: is not an option; "
@@ -459,7 +460,8 @@ OPTIONS = """
     training.betas training.clip_norm training.compile training.decay training.decode_every
     training.ema training.export training.freeze training.init_from training.keep_best
     training.keep_last training.label_smoothing training.layer_decay
-    training.learning_rate training.log_every training.max_epochs training.max_minutes
+    training.learning_rate training.log_every training.lora training.lora.alpha
+    training.lora.dropout training.lora.layers training.lora.rank training.max_epochs training.max_minutes
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision
     training.r_drop training.rates training.samples training.schedule training.subword_alpha
