@@ -15,7 +15,8 @@ from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest
 from seq2seq.models import build
-from seq2seq.models.folder import save_model, set_weights
+from seq2seq.models.adapters import adapt
+from seq2seq.models.folder import base_beside, save_model, set_weights
 from seq2seq.runs import newest_run, open_model
 from seq2seq.training.averaging import mean
 from seq2seq.training.checkpoint import Checkpoints, Progress
@@ -55,6 +56,8 @@ def average(
     )
 
     model = build(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
+    if config.training.lora:
+        adapt(model, config.training.lora)
 
     def weights(update: int) -> dict[str, Tensor]:
         found = checkpoints.weights(update)
@@ -63,7 +66,7 @@ def average(
 
     origin = {"average": sorted(chosen), "run": str(folder)}
     averaged = mean(map(weights, sorted(chosen)))
-    save_model(output, config, opened.tokenizers, averaged, origin)
+    save_model(output, config, opened.tokenizers, averaged, origin, base=base_beside(opened.folder))
     say(f"{output} is the mean of {len(chosen)} checkpoints of {folder}: {listed(sorted(chosen))}")
     say(f"how good it is nobody knows yet: seq2seq evaluate {output}")
 

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from seq2seq import distributed
 from seq2seq.config import Config, differences, load
 from seq2seq.console import say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, write_json
+from seq2seq.layout import BASE
 
 
 @contextmanager
@@ -46,6 +48,21 @@ def check_data(folder: Path, key: str) -> None:
         raise UserError(
             f"{folder} was begun with other data ({before[:12]}) than there is now ({key[:12]}); "
             "restore the files, choose another name, or start over with --fresh"
+        )
+
+
+def check_base(folder: Path, base: dict[str, Any] | None) -> None:
+    """Raises a UserError if a run's adapters were begun for another model, or its other weights."""
+    saved = folder / BASE
+    if base is None:
+        return
+    if not saved.exists():
+        write_json(saved, base)
+    elif (before := json.loads(saved.read_text(encoding="utf-8"))) != base:
+        raise UserError(
+            f"{folder} holds adapters for {before['path']} with weights whose SHA-256 is "
+            f"{before['sha256'][:12]}..., not for {base['path']} with {base['sha256'][:12]}...; "
+            "put that model back, choose another name, or start over with --fresh"
         )
 
 

@@ -25,9 +25,10 @@ from seq2seq.decoding.choice import ORIGIN, origin
 from seq2seq.decoding.forced import judge
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
+from seq2seq.layout import BASE, WEIGHTS
 from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
-from seq2seq.models.folder import load_model
+from seq2seq.models.folder import load_model, weights_of
 from seq2seq.models.transformer import Transformer
 from seq2seq.runs import Opened, open_model
 
@@ -215,8 +216,13 @@ def to_safetensors(
     opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs
 ) -> list[Sequence[float]]:
     """Fills a folder with a model's files; the log-probabilities by which it judges pairs."""
+    from safetensors.torch import save
+
     for name in json.loads((opened.folder / MANIFEST).read_text(encoding="utf-8")):
-        shutil.copyfile(opened.folder / name, folder / name)
+        if name != BASE:
+            shutil.copyfile(opened.folder / name, folder / name)
+    if (opened.folder / BASE).exists():  # what was copied are adapters
+        (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)
     copied = open_model(folder)
     return ours(load_model(folder, copied.config, copied.tokenizers, torch.device("cpu")), pairs)

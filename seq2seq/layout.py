@@ -8,7 +8,8 @@ runs/<name>/
     checkpoints/step-<update>/
     best/                     a model folder
 <model folder>/
-    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json
+    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json,
+    and base.json, if the weights are adapters for another model's
 """
 
 from pathlib import Path
@@ -21,6 +22,7 @@ ENVIRONMENT = "environment.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 WEIGHTS = "model.safetensors"
+BASE = "base.json"
 SCORES = "scores.json"
 
 REPLACE = "copy the folder again from where it came, or train again"  # a damaged model

@@ -7,6 +7,7 @@ do not learn.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,9 +16,9 @@ from seq2seq.config.changing import changed
 from seq2seq.console import say
 from seq2seq.distributed import leads
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest
-from seq2seq.layout import REPLACE, WEIGHTS
 from seq2seq.models import Seq2Seq
+from seq2seq.models.adapters import adapt, own_parameters, scale_of
+from seq2seq.models.folder import base_of, read_weights
 from seq2seq.models.parts import named_by, parts_named
 from seq2seq.runs import Opened, open_model
 
@@ -59,13 +60,15 @@ def take_weights(model: Seq2Seq, config: Config) -> None:
 
     Raises a UserError if nothing fits.
     """
-    from safetensors.torch import load
-
     origin = origin_of(config)
     if origin is None:
         return
-    check_manifest(origin.folder, REPLACE)
-    weights = load((origin.folder / WEIGHTS).read_bytes())
+    if config.training.lora:  # all weights are there: see `take_base`
+        count = sum(adapter.numel() for adapter in own_parameters(model).values())
+        if leads():
+            say(f"adapters of {count:,} parameters learn, {origin.folder} stays as it is")
+        return
+    weights = read_weights(origin.folder)
     parameters = dict(model.named_parameters())
     taken = {
         name
@@ -86,6 +89,38 @@ def take_weights(model: Seq2Seq, config: Config) -> None:
         told += f"; left there: {listed(left)}"
     if leads():
         say(told)
+
+
+@torch.no_grad()
+def take_base(model: Seq2Seq, config: Config) -> None:
+    """If adapters are to learn, gives a model all weights that training starts from, and them.
+
+    Raises a ConfigError if the model is another.
+    """
+    origin, options = origin_of(config), config.training.lora
+    if origin is None or options is None:
+        return
+    weights, parameters = read_weights(origin.folder), dict(model.named_parameters())
+    shapes = [
+        {name: tuple(weight.shape) for name, weight in some.items()}
+        for some in (weights, parameters)
+    ]
+    if odd := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
+        raise ConfigError(
+            f"training.lora: the model must be that of {origin.folder}, but {odd[0]} differs; "
+            "leave out the options of model, so that they are those it has"
+        )
+    for name, parameter in parameters.items():
+        parameter.copy_(weights[name])
+    adapt(model, options)
+
+
+def base_named(config: Config) -> dict[str, Any] | None:
+    """What adapters are to say of the model that they are for; None without adapters."""
+    origin, options = origin_of(config), config.training.lora
+    if origin is None or options is None:
+        return None
+    return base_of(origin.folder, scale_of(options))
 
 
 def freeze(model: Seq2Seq, patterns: Sequence[str]) -> None:

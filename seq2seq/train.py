@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.claims import check_config, check_data, claimed, move_aside
+from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
 from seq2seq.config import Config, dump
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
@@ -25,11 +25,11 @@ from seq2seq.files import recover_folder, write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS, SCORES
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import choose_device, save_model, set_weights
-from seq2seq.origins import completed, freeze, take_weights
+from seq2seq.origins import base_named, completed, freeze, take_base, take_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
-from seq2seq.training.checkpoint import MEAN, UPDATES, WEIGHTS, Checkpoints, Progress, State
+from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES, choose_precision
 from seq2seq.training.progress import Log, described
@@ -75,10 +75,12 @@ class Run:
         self.learner = new_learner(config, prepared.tokenizers, resuming=bool(done))
         self.model = self.learner.model
         self.progress = Progress()
+        self.base = base_named(config)  # of the adapters that learn, if there are any
         self.scores: dict[str, float] = {}  # of the last validation
         with distributed.together():
             if distributed.leads():
                 check_data(folder, prepared.key)
+                check_base(folder, self.base)
                 write_file(folder / "config.yaml", dump(config))
                 recover_folder(self.best)
         self.batches = training_batches(config, prepared, self._batch_tokens())
@@ -175,7 +177,7 @@ class Run:
         gain = 1.0 if there is None else Progress.rank(now, metric) - Progress.rank(there, metric)
         if gain > 0 or (gain == 0 and "average" not in origin):
             scores = {**origin, "valid": self.scores}
-            save_model(self.best, self.config, self.tokenizers, weights, scores)
+            save_model(self.best, self.config, self.tokenizers, weights, scores, self.base)
 
     def _validate(self, progress: Progress, log: Log) -> dict[str, float]:
         """Perplexity always; scores of greedy translations when it is time for them."""
@@ -221,9 +223,10 @@ class Run:
 
 
 def new_model(config: Config, tokenizers: Tokenizers) -> Seq2Seq:
-    """A model with random weights, where the config wants it."""
+    """A model with random weights, or adapters for those of another, where the config wants it."""
     torch.manual_seed(config.seed)
     model = build(config, len(tokenizers.source), len(tokenizers.target))
+    take_base(model, config)
     return model.to(choose_device(config.device))
 
 
@@ -243,13 +246,6 @@ def new_learner(config: Config, tokenizers: Tokenizers, *, resuming: bool = Fals
     if config.training.compile:
         model.compile(dynamic=True)
     return Learner(model, config.training, lambda: new_model(config, tokenizers))
-
-
-def judged_weights(state: State) -> dict[str, Tensor]:
-    """The weights of a learner's state that were judged: the running mean if there is one."""
-    weights = dict(state.get(MEAN, state[WEIGHTS]))
-    weights.pop(UPDATES, None)
-    return weights
 
 
 def surroundings(model: Seq2Seq) -> dict[str, object]:

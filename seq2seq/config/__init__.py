@@ -16,6 +16,7 @@ from seq2seq.config.options import (
 )
 from seq2seq.config.reading import load
 from seq2seq.config.section import Section
+from seq2seq.config.tuning import Lora
 from seq2seq.config.writing import differences, dump
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Decoding",
     "Evaluation",
     "File",
+    "Lora",
     "Recurrent",
     "Reported",
     "Section",

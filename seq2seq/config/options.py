@@ -20,6 +20,7 @@ from seq2seq.config.section import (
     Share,
     Text,
 )
+from seq2seq.config.tuning import Lora
 
 Metric = Literal[  # that a model can be chosen by
     "ppl",
@@ -289,6 +290,8 @@ class Training(Section):
     """What multiplies the learning rate for each layer that lies above (Howard and Ruder 2018)."""
     unfreeze_every: CountOrZero = 0
     """Updates until the next layer learns, too, from the last one downwards; 0: all do at once."""
+    lora: Lora | None = None
+    """Adapters to learn and keep in place of the weights of init_from; null: none."""
     export: Annotated[Literal["ctranslate2", "onnx"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 
@@ -310,6 +313,10 @@ class Training(Section):
                 f"would begin after {self.decay_start:,} updates, before the warm-up ends "
                 f"({self.warmup:,})",
             )
+        if self.lora and self.init_from is None:
+            yield "lora", "adapters are added to a model; name it in training.init_from"
+        if self.lora and self.freeze:
+            yield "freeze", "nothing but adapters learns (training.lora); leave one of the two out"
         if len(set(self.metrics)) < len(self.metrics):
             yield "metrics", "names a metric twice"
 

@@ -4,6 +4,7 @@ Nothing in it can run code: weights are safetensors, the rest YAML, JSON and Sen
 and hashes are checked before a parser sees a byte.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,18 @@ from seq2seq.config import Config, dump
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import shared_out_like
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, new_folder, strict, write_json, write_manifest
-from seq2seq.layout import CONFIG, REPLACE, SCORES, WEIGHTS
+from seq2seq.files import (
+    MANIFEST,
+    check_manifest,
+    new_folder,
+    standing,
+    strict,
+    write_json,
+    write_manifest,
+)
+from seq2seq.layout import BASE, CONFIG, REPLACE, SCORES, WEIGHTS
 from seq2seq.models import Seq2Seq, build
+from seq2seq.models.adapters import merged, own_parameters
 
 
 def save_model(
@@ -26,8 +36,12 @@ def save_model(
     tokenizers: Tokenizers,
     weights: dict[str, Tensor],
     scores: dict[str, Any],
+    base: dict[str, Any] | None = None,
 ) -> None:
-    """Writes a model folder in place of the one that was there."""
+    """Writes a model folder in place of the one that was there.
+
+    With a `base`, as `base_of` gives it, the weights are adapters for that model.
+    """
     from safetensors.torch import save
 
     with new_folder(folder) as partial:
@@ -35,6 +49,8 @@ def save_model(
         for name, content in tokenizers.files.items():
             (partial / name).write_bytes(content)
         (partial / WEIGHTS).write_bytes(save(weights))
+        if base is not None:
+            write_json(partial / BASE, base)
         write_json(partial / SCORES, strict(scores))
         write_manifest(partial)
 
@@ -43,12 +59,57 @@ def load_model(
     folder: Path, config: Config, tokenizers: Tokenizers, device: torch.device
 ) -> Seq2Seq:
     """A model that is ready to translate; raises a UserError that says what is wrong with it."""
+    weights = read_weights(folder)
+    model = build(config, len(tokenizers.source), len(tokenizers.target))
+    set_weights(model, weights, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a model folder, on the processor; adapters are added to those of their base.
+
+    Raises a UserError that says what is damaged, or which base is missing or another.
+    """
     from safetensors.torch import load
 
     check_manifest(folder, REPLACE)
-    model = build(config, len(tokenizers.source), len(tokenizers.target))
-    set_weights(model, load((folder / WEIGHTS).read_bytes()), folder / WEIGHTS)
-    return model.to(device).eval()
+    weights = load((folder / WEIGHTS).read_bytes())
+    base = base_beside(folder)
+    if base is None:
+        return weights
+    there = standing(Path(base["path"]))
+    if not there.is_dir():
+        raise UserError(
+            f"{folder} holds adapters for {there}, which is not here; put that model there again, "
+            "or run this where it was trained"
+        )
+    check_manifest(there, REPLACE, unread=[WEIGHTS])
+    if hash_of(there) != base["sha256"]:
+        raise UserError(
+            f"{folder} holds adapters for {there}, which has other weights now; put back those "
+            f"whose SHA-256 is {base['sha256'][:12]}..., or train the adapters again"
+        )
+    return merged(read_weights(there), weights, base["scale"])
+
+
+def base_of(folder: Path, scale: float) -> dict[str, Any]:
+    """What a model folder of adapters says of the model that they are for, which is in `folder`.
+
+    `scale` is what their products are multiplied by.
+    """
+    return {"path": folder.as_posix(), "sha256": hash_of(folder), "scale": scale}
+
+
+def base_beside(folder: Path) -> dict[str, Any] | None:
+    """What `base_of` gave when adapters were saved in this folder; None if it has all weights."""
+    file = folder / BASE
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def hash_of(folder: Path) -> str:
+    """The SHA-256 of a model folder's weights, as its manifest has it, which has been checked."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return str(manifest[WEIGHTS]["sha256"])
 
 
 def weights_of(model: Seq2Seq) -> dict[str, Tensor]:
@@ -58,8 +119,11 @@ def weights_of(model: Seq2Seq) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def set_weights(model: Seq2Seq, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Copies weights into a model; raises a UserError if they are not the model's."""
-    parameters = dict(model.named_parameters())
+    """Copies weights into a model, or adapters if it has some: all of `own_parameters`.
+
+    Raises a UserError if they are not the model's.
+    """
+    parameters = own_parameters(model)
     shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
     if (found := {name: tuple(weight.shape) for name, weight in weights.items()}) != shapes:
         odd = sorted(name for name, _ in shapes.items() ^ found.items())

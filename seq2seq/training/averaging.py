@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq.distributed import shared_out_like, whole
+from seq2seq.models.adapters import own_parameters
 
 UPDATES = "updates"  # the entry beside the means in what `RunningMean.state` gives
 
 
 class RunningMean:
-    """An exponential moving average of a model's parameters, in float32.
+    """An exponential moving average of a model's parameters, or of its adapters, in float32.
 
     Each update it moves by 1 - decay towards the weights. At first the decay is less, (1 + n) /
     (10 + n) in the n-th update: else the mean would remember for long what was there before any
@@ -22,7 +23,7 @@ class RunningMean:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self.parameters = dict(model.named_parameters())
+        self.parameters = own_parameters(model)
         self.means = {
             name: parameter.detach().to(torch.float32, copy=True)
             for name, parameter in self.parameters.items()

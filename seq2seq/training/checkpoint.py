@@ -176,6 +176,13 @@ class Checkpoints:
                 remove(self.path(update))
 
 
+def judged_weights(state: State) -> dict[str, Tensor]:
+    """The weights of a learner's state that were judged: the running mean if there is one."""
+    weights = dict(state.get(MEAN, state[WEIGHTS]))
+    weights.pop(UPDATES, None)
+    return weights
+
+
 def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a file."""
     from safetensors.torch import load

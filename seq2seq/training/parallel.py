@@ -16,6 +16,7 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.distributed import whole
 from seq2seq.models import Seq2Seq
+from seq2seq.models.adapters import own_parameters
 from seq2seq.models.folder import set_weights
 
 
@@ -69,5 +70,6 @@ def replica(model: Seq2Seq, rebuild: Callable[[], Seq2Seq] | None) -> Seq2Seq:
 
 
 def whole_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters of a model by name, gathered on processors; those that are shared, once."""
-    return {name: whole(parameter.detach()).cpu() for name, parameter in model.named_parameters()}
+    """What is kept of a model by name, gathered on processors; what is shared, once."""
+    parameters = own_parameters(model)
+    return {name: whole(parameter.detach()).cpu() for name, parameter in parameters.items()}

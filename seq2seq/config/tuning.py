@@ -1,0 +1,20 @@
+"""Options of fine-tuning that have a section of their own."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from seq2seq.config.section import Count, Positive, Section, Share, Text
+
+
+class Lora(Section):
+    """Small matrices that learn in place of the weights they are added to (Hu et al. 2021)."""
+
+    rank: Count = 8
+    """Rows of the first matrix and columns of the second, whose product is added to a weight."""
+    alpha: Positive = 16.0
+    """What the product is multiplied by, divided by rank."""
+    dropout: Share = 0.0
+    """Dropout before the first matrix."""
+    layers: Annotated[list[Text], Field(min_length=1)] = ["*"]
+    """The linear layers that get them, as in [encoder, "*.query", "*.memory"]; "*" is all."""
