@@ -319,7 +319,9 @@ def test_the_table_and_the_json_say_the_same(trained, command):
     assert table.code == as_json.code == 0
     assert table.err == as_json.err
     result = json.loads(as_json.out)
-    assert result.keys() == {"model", "sets", "lines", "counts", "warnings", "slices"}
+    assert result.keys() == {
+        *("model", "sets", "lines", "counts", "distinct", "warnings", "slices")
+    }
     assert result["model"] == "runs/toy/best"
     assert [*result["sets"]] == ["first", "second"]
     shown: dict[str, list[tuple[float, str]]] = {}
@@ -776,7 +778,8 @@ def test_a_stray_folder_among_the_runs_is_no_run(own, command):
 @pytest.mark.parametrize(("origin", "replaces"), [("average", False), ("update", True)])
 def test_a_mean_of_checkpoints_must_be_better_to_be_best(origin, replaces, monkeypatch):
     run = object.__new__(train.Run)
-    run.config, run.tokenizers, run.best = load(Path(__file__).parents[1] / QUICKSTART), None, None
+    run.config, run.base = load(Path(__file__).parents[1] / QUICKSTART), None
+    run.tokenizers = run.best = None
     run.scores = {run.config.training.metrics[0]: 0.0}
     saved = []
     monkeypatch.setattr(run, "best_scores", lambda: dict(run.scores))

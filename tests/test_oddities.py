@@ -7,7 +7,7 @@ import pytest
 
 from seq2seq.data.overlap import known
 from seq2seq.data.store import Side
-from seq2seq.scoring.oddities import counted, repeats, suspicions
+from seq2seq.scoring.oddities import counted, distinct, repeats, suspicions
 
 REFERENCES = [f"This is line {number}, of course." for number in range(100)]
 
@@ -29,6 +29,12 @@ def test_what_a_reference_does_too_is_not_odd():
     sung = ["la la la la la", "Berlin"]
     found = counted(sung, [["no", "no"], sung], ["x", "Berlin"])
     assert found == {"empty": 0, "repetitions": 0, "too_long": 0, "copies": 0}
+
+
+def test_words_and_pairs_are_distinct_over_all_lines():
+    assert distinct(["a b a", "B c"]) == {"words": 3 / 5, "pairs": 3 / 3}
+    assert distinct(["yes it is", "yes it is"]) == {"words": 1 / 2, "pairs": 1 / 2}
+    assert distinct(["", "..."]) == {"words": 0, "pairs": 0}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])

@@ -171,7 +171,7 @@ def test_slices_counts_and_warnings_of_a_test_set_are_shown(own, command):
             assert f" {name} {one['lines']} {scores} " in said
 
 
-@pytest.mark.parametrize("key", ["lines", "counts", "warnings", "slices"])
+@pytest.mark.parametrize("key", ["lines", "counts", "distinct", "warnings", "slices"])
 @pytest.mark.parametrize("value", [None, 7, "?", {"first": 1.5}])
 def test_scores_of_other_versions_are_shown_for_what_they_tell(own, command, key, value):
     evaluated(command)

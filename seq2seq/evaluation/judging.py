@@ -25,7 +25,7 @@ from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened
 from seq2seq.scoring.metrics import Score, score
-from seq2seq.scoring.oddities import counted, suspicions
+from seq2seq.scoring.oddities import counted, distinct, suspicions
 from seq2seq.scoring.slices import by_length, by_part, by_rarity
 from seq2seq.text.corpus import read_lines
 from seq2seq.text.formats import format_of
@@ -106,6 +106,7 @@ def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[s
     return Judged(
         {metric: found[metric] for metric in metrics},
         counts,
+        distinct(hypotheses),
         warnings,
         slices,
         {"source": test.sources, "reference": first, "hypothesis": hypotheses},
@@ -175,6 +176,7 @@ def score_files(
     judged = Judged(
         scores,
         counted(hypotheses, others),
+        distinct(hypotheses),
         suspicions(hypotheses, others),
         {"reference words": by_length(others[0])},
         {"reference": others[0], "hypothesis": hypotheses},

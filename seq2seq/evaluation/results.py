@@ -27,6 +27,7 @@ class Judged(NamedTuple):
 
     scores: Scores
     counts: dict[str, int]  # of what went wrong, by its name
+    distinct: dict[str, float]  # shares of words, and of pairs of words
     warnings: list[str]
     slices: dict[str, Slices]  # by what the lines are told apart by
     texts: dict[str, Sequence[str]]  # source (if known), reference and hypothesis of each line
@@ -63,6 +64,7 @@ def as_object(results: Sequence[Result]) -> dict[str, Any]:
         },
         "lines": {name: judged.lines for name, judged in first.sets.items()},
         "counts": {name: judged.counts for name, judged in first.sets.items()},
+        "distinct": {name: judged.distinct for name, judged in first.sets.items()},
         "warnings": {name: judged.warnings for name, judged in first.sets.items()},
         "slices": {name: sliced(judged) for name, judged in first.sets.items()},
     }
@@ -86,10 +88,11 @@ def as_object(results: Sequence[Result]) -> dict[str, Any]:
     return made
 
 
-def summary(lines: int, counts: Mapping[str, int]) -> str:
-    """The counts in a sentence."""
+def summary(lines: int, counts: Mapping[str, int], distinct: Mapping[str, float]) -> str:
+    """The counts, and how varied the words are, in a sentence."""
     found = (f"{count:,} {COUNTED.get(what, what)}" for what, count in counts.items())
-    return f"of {lines:,} lines: {', '.join(found)}"
+    varied = (f"{100 * share:.1f} % of {what}" for what, share in distinct.items())
+    return f"of {lines:,} lines: {', '.join(found)}; {' and '.join(varied)} are distinct"
 
 
 def sliced(judged: Judged) -> dict[str, dict[str, dict[str, float]]]:

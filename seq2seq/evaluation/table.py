@@ -21,7 +21,7 @@ def show(results: Sequence[Result], *, details: bool) -> None:
         for one in judged.scores.values():
             low, high = interval(one)
             print(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
-        print(f"  {summary(judged.lines, judged.counts)}")
+        print(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
         if details:
             show_slices(judged)
         for other in others:

@@ -30,6 +30,7 @@ class Evaluation(NamedTuple):
     metrics: dict[str, Record]  # by metric: score, signature, and interval if it has one
     lines: int
     counts: Record  # of what went wrong, by its name
+    distinct: Record  # shares of words, and of pairs of words
     warnings: list[str]
     slices: dict[str, dict[str, Record]]  # scores by kind of slice, and its name
 
@@ -164,6 +165,7 @@ def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
                 metrics,
                 lines,
                 part(content, "counts", name, dict) or {},
+                part(content, "distinct", name, dict) or {},
                 part(content, "warnings", name, list) or [],
                 part(content, "slices", name, dict) or {},
             )

@@ -42,6 +42,22 @@ def counted(
     return found
 
 
+def distinct(hypotheses: Sequence[str]) -> dict[str, float]:
+    """The share of words, and of pairs of words in a row, that are others than all those before.
+
+    It tells how varied answers are (Li et al. 2016, https://aclanthology.org/N16-1014). The more
+    lines there are, the less of them is new: only test sets of a size can be compared.
+    """
+    lines = [words(text) for text in hypotheses]
+    found = {}
+    for name, size in (("words", 1), ("pairs", 2)):
+        grams = [
+            gram for line in lines for gram in zip(*(line[n:] for n in range(size)), strict=False)
+        ]
+        found[name] = len({*grams}) / max(len(grams), 1)
+    return found
+
+
 def repeats(text: Sequence[str]) -> bool:
     """Whether some words stand there again and again, right behind each other."""
     for size in range(1, LONGEST_REPEATED + 1):
