@@ -1,5 +1,6 @@
 """Pages of documentation as a reader follows them: every command works and does what is said."""
 
+import json
 import re
 import socket
 
@@ -12,6 +13,14 @@ TUTORIAL = {  # what makes the walk short, and nothing else
     "warmup: 100": "warmup: 4",
     "dim: 128, ffn_dim: 512": "dim: 16, ffn_dim: 32, encoder_layers: 1, decoder_layers: 1",
     "dim: 128, embedding_dim: 128": "dim: 16, embedding_dim: 16",
+}
+TASKS = {
+    "max_updates: 400": "max_updates: 8",
+    "max_updates: 500": "max_updates: 8",
+    "warmup: 100": "warmup: 2",
+    "validate_every: 200": "validate_every: 4",
+    "validate_every: 250": "validate_every: 4",
+    "dim: 64, ffn_dim: 128": "dim: 16, ffn_dim: 32, encoder_layers: 1, decoder_layers: 1",
 }
 LOW_RESOURCE = {
     r"vocab_size: \d+": "vocab_size: 400",
@@ -82,6 +91,16 @@ def test_the_way_from_few_pairs_works_as_written(tmp_path):
     for name in ("pairs", "tuned", "backtranslated"):
         scores = tmp_path / f"runs/low-resource-{name}/evaluation/tatoeba.scores.json"
         assert scores.exists(), name
+
+
+def test_the_toys_of_other_tasks_work_as_written(tmp_path):
+    walk(commands_of("docs/tasks.md", TASKS), tmp_path)
+    for name, metrics in (
+        ("questions", ["exact", "ppl"]),
+        ("records", ["bleu", "rougeL", "exact"]),
+    ):
+        scores = tmp_path / f"runs/{name}/evaluation/{name}.scores.json"
+        assert [*json.loads(scores.read_text(encoding="utf-8"))["sets"][name]] == metrics
 
 
 def test_pages_lead_to_pages_and_name_options_that_there_are():

@@ -11,15 +11,20 @@ from seq2seq.runs import Opened
 from seq2seq.scoring.metrics import words
 
 SAMPLE = 200_000  # targets whose words are counted: enough to tell rare words from common ones
+FEW = 5  # words
 STRETCH = 10_000  # of them at once
 
 
 def learned_targets(opened: Opened, references: Sequence[str]) -> int | None:
-    """How many references are targets that the model was trained on; None: nobody knows."""
+    """How many references are targets that the model was trained on; None: nobody knows.
+
+    Those of few words do not count: answers and greetings come again without any harm.
+    """
     if (store := _open(opened)) is None:
         return None
     data = opened.config.data
-    lines = list(map(normalizer(data.normalize, data.target), references))
+    long = [line for line in references if len(words(line)) >= FEW]
+    lines = list(map(normalizer(data.normalize, data.target), long))
     return int(known(opened.tokenizers.target.encode(lines), store.target).sum())
 
 
