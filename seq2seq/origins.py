@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from seq2seq.config import Config
 from seq2seq.config.changing import changed
 from seq2seq.console import say
+from seq2seq.data.extension import before
+from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import leads
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.models import Seq2Seq
@@ -45,7 +48,7 @@ def completed(config: Config) -> Config:
             raise ConfigError(
                 f"tokenizer.{name}: must be {there[name]}, as of {origin.folder}, from which "
                 f"training starts (training.init_from), not {asked}: its weights are those of its "
-                "pieces; leave tokenizer out"
+                "pieces; leave tokenizer out (training.extend_vocab adds pieces)"
             )
     config = changed(config, "tokenizer", there)
     if config.model.kind != origin.config.model.kind:
@@ -55,8 +58,10 @@ def completed(config: Config) -> Config:
 
 
 @torch.no_grad()
-def take_weights(model: Seq2Seq, config: Config) -> None:
+def take_weights(model: Seq2Seq, config: Config, tokenizers: Tokenizers) -> None:
     """Copies what fits of the weights that training starts from, and says what did not.
+
+    `tokenizers` are those of the model, and may have more pieces than there were.
 
     Raises a UserError if nothing fits.
     """
@@ -68,7 +73,7 @@ def take_weights(model: Seq2Seq, config: Config) -> None:
         if leads():
             say(f"adapters of {count:,} parameters learn, {origin.folder} stays as it is")
         return
-    weights = read_weights(origin.folder)
+    weights = with_rows(read_weights(origin.folder), origin.tokenizers, tokenizers)
     parameters = dict(model.named_parameters())
     taken = {
         name
@@ -89,6 +94,21 @@ def take_weights(model: Seq2Seq, config: Config) -> None:
         told += f"; left there: {listed(left)}"
     if leads():
         say(told)
+
+
+def with_rows(weights: dict[str, Tensor], old: Tokenizers, new: Tokenizers) -> dict[str, Tensor]:
+    """Weights with rows for the pieces that were added to the tokenizers.
+
+    An embedding begins as the mean of those of the pieces that its text was before.
+    """
+    found = dict(weights)
+    for side in ("source", "target", "output"):
+        name = f"embeddings.{side}.weight"
+        if name in weights:
+            one, other = (old.source, new.source) if side == "source" else (old.target, new.target)
+            rows = [weights[name][ids].mean(dim=0) for ids in before(one, other)]
+            found[name] = torch.cat([weights[name], *(row[None] for row in rows)])
+    return found
 
 
 @torch.no_grad()

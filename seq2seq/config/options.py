@@ -275,6 +275,8 @@ class Training(Section):
     """What multiplies the learning rate for each layer that lies above (Howard and Ruder 2018)."""
     unfreeze_every: CountOrZero = 0
     """Updates until the next layer learns, too, from the last one downwards; 0: all do at once."""
+    extend_vocab: bool = False
+    """Whether the pieces of init_from are added to: tags, and characters that it does not know."""
     lora: Lora | None = None
     """Adapters to learn and keep in place of the weights of init_from; null: none."""
     export: Annotated[Literal["ctranslate2"] | None, FREE] = None
@@ -300,6 +302,10 @@ class Training(Section):
             )
         if self.lora and self.init_from is None:
             yield "lora", "adapters are added to a model; name it in training.init_from"
+        if self.extend_vocab and self.init_from is None:
+            yield "extend_vocab", "there is no vocabulary to extend without training.init_from"
+        if self.extend_vocab and self.lora:
+            yield "extend_vocab", "only adapters would learn (training.lora), but no new embeddings"
         if self.lora and self.freeze:
             yield "freeze", "nothing but adapters learns (training.lora); leave one of the two out"
         if len(set(self.metrics)) < len(self.metrics):
