@@ -458,7 +458,8 @@ OPTIONS = """
     tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size
     training.accumulate training.average training.average_of training.batch_tokens
     training.betas training.clip_norm training.compile training.decay training.decode_every
-    training.ema training.export training.extend_vocab training.freeze training.init_from training.keep_best
+    training.ema training.export training.extend_vocab training.freeze training.init_from
+    training.init_from.decoder training.init_from.encoder training.keep_best
     training.keep_last training.label_smoothing training.layer_decay
     training.learning_rate training.log_every training.lora training.lora.alpha
     training.lora.dropout training.lora.layers training.lora.rank training.max_epochs training.max_minutes

@@ -20,7 +20,7 @@ from seq2seq.config.section import (
     Share,
     Text,
 )
-from seq2seq.config.tuning import Lora
+from seq2seq.config.tuning import Lora, TextOrigin
 
 Metric = Literal[  # that a model can be chosen by
     "ppl",
@@ -265,7 +265,7 @@ class Training(Section):
     """Validation sentences to show with their translations."""
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
-    init_from: str | None = None
+    init_from: TextOrigin | None = None
     """A model or run to start from: weights, tokenizer, and what is left open here of model."""
     freeze: list[str] = []
     """Parts that do not learn, as in [encoder, "*norm*"]; with ! in front, those that do."""
@@ -302,6 +302,8 @@ class Training(Section):
             )
         if self.lora and self.init_from is None:
             yield "lora", "adapters are added to a model; name it in training.init_from"
+        if self.lora and self.init_from and self.init_from.encoder != self.init_from.decoder:
+            yield "lora", "adapters are for one model; name no other in training.init_from"
         if self.extend_vocab and self.init_from is None:
             yield "extend_vocab", "there is no vocabulary to extend without training.init_from"
         if self.extend_vocab and self.lora:
