@@ -462,7 +462,8 @@ OPTIONS = """
     training.init_from.decoder training.init_from.encoder training.keep_best
     training.keep_last training.label_smoothing training.layer_decay
     training.learning_rate training.log_every training.lora training.lora.alpha
-    training.lora.dropout training.lora.layers training.lora.rank training.max_epochs training.max_minutes
+    training.lora.dropout training.lora.layers training.lora.rank training.max_epochs
+    training.max_minutes
     training.max_updates training.metrics training.momentum training.optimizer training.parallel
     training.patience training.plateau_factor training.plateau_patience training.precision
     training.r_drop training.rates training.samples training.schedule training.subword_alpha

@@ -54,7 +54,9 @@ def test_a_new_tag_never_comes_from_text(old):
 def test_characters_that_were_unknown_or_spelt_in_bytes_are_pieces(kind, spelt):
     old = trained(kind, spelt)
     assert any(UNK in ids for ids in old.encode(NEW)) != spelt
-    both = extend(Tokenizers(old, old), lambda sides: NEW, Options(character_coverage=1.0), ["<bt>"])
+    both = extend(
+        Tokenizers(old, old), lambda sides: NEW, Options(character_coverage=1.0), ["<bt>"]
+    )
     assert both.source is both.target
     assert both.source.decode(both.source.encode(NEW)) == NEW
     pieces = both.source.pieces(both.source.encode(NEW)[0])
