@@ -7,13 +7,16 @@ do not learn.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from seq2seq.config import Config
 from seq2seq.config.changing import changed
 from seq2seq.console import say
+from seq2seq.data.extension import before
+from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import leads
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.models import Seq2Seq
@@ -25,10 +28,51 @@ from seq2seq.runs import Opened, open_model
 SHOWN = 4  # names of weights that are listed
 
 
-def origin_of(config: Config) -> Opened | None:
-    """The model that a training starts from, if the config names one."""
+class Origins(NamedTuple):
+    """The models that a training starts from; one and the same if a config names one."""
+
+    encoder: Opened
+    decoder: Opened
+
+    @property
+    def are_two(self) -> bool:
+        """Whether encoder and decoder come from different models."""
+        return self.encoder is not self.decoder
+
+    def __str__(self) -> str:
+        if not self.are_two:
+            return str(self.decoder.folder)
+        return f"{self.encoder.folder} (encoder) and {self.decoder.folder} (decoder)"
+
+
+def origins_of(config: Config) -> Origins | None:
+    """The models that a training starts from, if the config names any.
+
+    Raises a ConfigError if they are two that cannot be put together.
+    """
     named = config.training.init_from
-    return None if named is None else open_model(Path(named))
+    if named is None:
+        return None
+    decoder = open_model(Path(named.decoder))
+    if named.encoder == named.decoder:
+        return Origins(decoder, decoder)
+    encoder = open_model(Path(named.encoder))
+    both = f"{encoder.folder} and {decoder.folder} (training.init_from)"
+    if encoder.tokenizers.fingerprint != decoder.tokenizers.fingerprint:
+        raise ConfigError(
+            f"{both} have different tokenizers, whose pieces have other numbers; train one of the "
+            "two with training.init_from of the other, so that its tokenizer comes along"
+        )
+    kinds = encoder.config.model.kind, decoder.config.model.kind
+    if kinds[0] != kinds[1]:
+        raise ConfigError(f"{both} are of different kinds: {kinds[0]} and {kinds[1]}")
+    return Origins(encoder, decoder)
+
+
+def origin_of(config: Config) -> Opened | None:
+    """The model that a training starts from, if the config names one; of two, the decoder's."""
+    origins = origins_of(config)
+    return origins and origins.decoder
 
 
 def completed(config: Config) -> Config:
@@ -36,39 +80,47 @@ def completed(config: Config) -> Config:
 
     Raises a ConfigError if it asks for a tokenizer that this model does not have.
     """
-    origin = origin_of(config)
-    if origin is None:
+    origins = origins_of(config)
+    if origins is None:
         return config
+    origin = origins.decoder
     there = dict(origin.config.tokenizer)
     for name in sorted(config.tokenizer.model_fields_set):
         if (asked := getattr(config.tokenizer, name)) != there[name]:
             raise ConfigError(
                 f"tokenizer.{name}: must be {there[name]}, as of {origin.folder}, from which "
                 f"training starts (training.init_from), not {asked}: its weights are those of its "
-                "pieces; leave tokenizer out"
+                "pieces; leave tokenizer out (training.extend_vocab adds pieces)"
             )
     config = changed(config, "tokenizer", there)
     if config.model.kind != origin.config.model.kind:
         return config
     own = {name: getattr(config.model, name) for name in config.model.model_fields_set}
-    return changed(config, "model", {**dict(origin.config.model), **own})
+    there = dict(origin.config.model)
+    if origins.are_two:
+        there["encoder_layers"] = origins.encoder.config.model.encoder_layers
+        tied = there["share_embeddings"] != "none"
+        there["share_embeddings"] = "target" if tied else "none"  # two tables are not one
+    return changed(config, "model", {**there, **own})
 
 
 @torch.no_grad()
-def take_weights(model: Seq2Seq, config: Config) -> None:
+def take_weights(model: Seq2Seq, config: Config, tokenizers: Tokenizers) -> None:
     """Copies what fits of the weights that training starts from, and says what did not.
+
+    `tokenizers` are those of the model, and may have more pieces than there were.
 
     Raises a UserError if nothing fits.
     """
-    origin = origin_of(config)
-    if origin is None:
+    origins = origins_of(config)
+    if origins is None:
         return
     if config.training.lora:  # all weights are there: see `take_base`
         count = sum(adapter.numel() for adapter in own_parameters(model).values())
         if leads():
-            say(f"adapters of {count:,} parameters learn, {origin.folder} stays as it is")
+            say(f"adapters of {count:,} parameters learn, {origins} stays as it is")
         return
-    weights = read_weights(origin.folder)
+    weights = with_rows(weights_of(origins), origins.decoder.tokenizers, tokenizers)
     parameters = dict(model.named_parameters())
     taken = {
         name
@@ -77,18 +129,56 @@ def take_weights(model: Seq2Seq, config: Config) -> None:
     }
     if not taken:
         raise UserError(
-            f"no weight of {origin.folder} (training.init_from) fits the model; leave out the "
+            f"no weight of {origins} (training.init_from) fits the model; leave out the "
             "options of model, so that they are those it has"
         )
     for name in taken:
         parameters[name].copy_(weights[name])
-    told = f"{len(taken):,} of {len(parameters):,} weights are those of {origin.folder}"
+    told = f"{len(taken):,} of {len(parameters):,} weights are those of {origins}"
     if new := [name for name in parameters if name not in taken]:
         told += f"; new: {listed(new)}"
     if left := [name for name in weights if name not in taken]:
         told += f"; left there: {listed(left)}"
     if leads():
         say(told)
+
+
+def weights_of(origins: Origins) -> dict[str, Tensor]:
+    """The weights that training starts from: all of a model, or the two parts of two.
+
+    With the encoder go its positions and source embeddings. Embeddings that source and target share
+    in the decoder's model are those of the target then.
+    """
+    weights = read_weights(origins.decoder.folder)
+    if not origins.are_two:
+        return weights
+    source, target = "embeddings.source.weight", "embeddings.target.weight"
+    weights[target] = weights.get(target, weights[source])
+    encoder = read_weights(origins.encoder.folder)
+    return {
+        **{name: weight for name, weight in weights.items() if not of_encoder(name)},
+        **{name: weight for name, weight in encoder.items() if of_encoder(name)},
+    }
+
+
+def of_encoder(name: str) -> bool:
+    """Whether a weight belongs to the encoder."""
+    return name.startswith(("encoder.", "encoder_norm.", "source_positions.", "embeddings.source."))
+
+
+def with_rows(weights: dict[str, Tensor], old: Tokenizers, new: Tokenizers) -> dict[str, Tensor]:
+    """Weights with rows for the pieces that were added to the tokenizers.
+
+    An embedding begins as the mean of those of the pieces that its text was before.
+    """
+    found = dict(weights)
+    for side in ("source", "target", "output"):
+        name = f"embeddings.{side}.weight"
+        if name in weights:
+            one, other = (old.source, new.source) if side == "source" else (old.target, new.target)
+            rows = [weights[name][ids].mean(dim=0) for ids in before(one, other)]
+            found[name] = torch.cat([weights[name], *(row[None] for row in rows)])
+    return found
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, total
+from seq2seq.data.extension import extend
 from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
@@ -29,6 +30,7 @@ from seq2seq.distributed import everywhere, leads, least, together
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
 from seq2seq.origins import completed, origin_of
+from seq2seq.runs import Opened
 
 SETS = ("train", "valid")
 SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
@@ -115,19 +117,19 @@ class Preparation:
     def make_tokenizers(self) -> None:
         """Reads the tokenizers, or makes them of the training text, or takes those of a model."""
         options, folder = self.config.tokenizer, self.folder
-        if origin := origin_of(self.config):
+        origin = origin_of(self.config)
+        if origin and not self.config.training.extend_vocab:
             self.tokenizers = origin.tokenizers
             key = origin.tokenizers.fingerprint
             if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
                 self.lead(lambda: self._keep_tokenizers(key, origin.tokenizers))
             return
         tags, more = self._tags("train"), self._own_pieces()
-        key = fingerprint(
-            [self._clean_key("train"), tags, options.model_dump(), self.config.seed, *more]
-        )
+        parts = [self._clean_key("train"), tags, options.model_dump(), self.config.seed, *more]
+        key = fingerprint([*parts, origin.tokenizers.fingerprint] if origin else parts)
         if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
             cleaned = self._cleaned("train")
-            self.lead(lambda: self._train_tokenizers(key, cleaned))
+            self.lead(lambda: self._train_tokenizers(key, cleaned, origin))
         self.tokenizers = Tokenizers.read(folder, shared=options.shared)
 
     def make_store(self, name: str) -> None:
@@ -192,14 +194,15 @@ class Preparation:
             plan = found
         return CleanSet(work, plan, work.dropped())
 
-    def _train_tokenizers(self, key: str, cleaned: CleanSet) -> None:
+    def _train_tokenizers(self, key: str, cleaned: CleanSet, origin: Opened | None) -> None:
         options = self.config.tokenizer
         tags = {corpus.tag for corpus in self.config.data.train if corpus.tag}
         own = [*sorted(tags), *self._own_pieces()]
         if not any((some == KEPT).any() for some in cleaned.work.fates(cleaned.plan)):
             nothing = [Outcome(0, 0, 0, 0, [])] * len(cleaned.dropped)
             raise nothing_left("train", self._facts("train", cleaned, nothing))
-        say(f"finding {options.vocab_size:,} pieces ({options.kind})")
+        finding = f"finding {options.vocab_size:,} pieces ({options.kind})"
+        say(finding if origin is None else f"looking for pieces that {origin.folder} lacks")
 
         def lines(sides: slice) -> Iterator[str]:
             fates = cleaned.work.fates(cleaned.plan)
@@ -212,7 +215,9 @@ class Preparation:
         def trained(sides: slice, **more: Any) -> Any:
             return train_tokenizer(lines(sides), options, self.config.seed, **more)
 
-        if options.shared:
+        if origin is not None:
+            tokenizers = extend(origin.tokenizers, lines, options, own)
+        elif options.shared:
             tokenizers = Tokenizers(*[trained(slice(2), tags=own)] * 2)
         else:
             tokenizers = Tokenizers(

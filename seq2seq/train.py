@@ -238,7 +238,7 @@ def new_learner(config: Config, tokenizers: Tokenizers, *, resuming: bool = Fals
     """
     model = new_model(config, tokenizers)
     if not resuming:
-        take_weights(model, config)
+        take_weights(model, config, tokenizers)
     freeze(model, config.training.freeze)
     device = next(model.parameters()).device
     precision = choose_precision(config.training.precision, device)

@@ -431,37 +431,38 @@ OVERRIDES: dict[str, str | list[str]] = {
 
 
 OPTIONS = """
-    data decoding device evaluation model name seed tokenizer training data.filters data.max_length
-    data.max_unpacked data.normalize data.prepared data.source data.target data.temperature
-    data.test data.train data.valid data.valid.fields data.valid.filters data.valid.format
-    data.valid.languages data.valid.member data.valid.objective data.valid.on_error data.valid.parts
-    data.valid.path data.valid.references data.valid.sha256 data.valid.source
-    data.valid.source.member data.valid.source.path data.valid.source.sha256 data.valid.source.urls
-    data.valid.tag data.valid.target data.valid.target.member data.valid.target.path
-    data.valid.target.sha256 data.valid.target.urls data.valid.urls data.valid.weight
-    decoding.batch_tokens decoding.beam decoding.candidates decoding.coverage_penalty
-    decoding.diversity_groups decoding.diversity_penalty decoding.engine
+    data data.filters data.max_length data.max_unpacked data.normalize data.prepared data.source
+    data.target data.temperature data.test data.train data.valid data.valid.fields
+    data.valid.filters data.valid.format data.valid.languages data.valid.member data.valid.objective
+    data.valid.on_error data.valid.parts data.valid.path data.valid.references data.valid.sha256
+    data.valid.source data.valid.source.member data.valid.source.path data.valid.source.sha256
+    data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
+    data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls
+    data.valid.weight decoding decoding.batch_tokens decoding.beam decoding.candidates
+    decoding.coverage_penalty decoding.diversity_groups decoding.diversity_penalty decoding.engine
     decoding.length_normalization decoding.length_penalty decoding.max_length
     decoding.max_length_ratio decoding.min_length decoding.min_length_ratio decoding.min_p
     decoding.n_best decoding.no_repeat_ngram decoding.precision decoding.repetition_penalty
     decoding.risk decoding.sampling decoding.seed decoding.temperature decoding.top_k decoding.top_p
-    evaluation.metrics model.activation model.activation_dropout model.attention
-    model.attention_dropout model.autoregression model.bidirectional model.cell model.decoder_layers
-    model.dim model.dropout model.embedding_dim model.encoder_layers model.ffn_dim model.heads
-    model.input_feeding model.kind model.kv_heads model.layer_dropout model.norm model.normalization
-    model.positions model.share_embeddings model.share_layers model.word_dropout
-    tokenizer.byte_fallback tokenizer.character_coverage tokenizer.kind tokenizer.normalization
-    tokenizer.shared tokenizer.training_sentences tokenizer.vocab_size training.accumulate
-    training.average training.average_of training.batch_tokens training.betas training.clip_norm
-    training.compile training.decay training.decode_every training.ema training.export
-    training.freeze training.init_from training.keep_best training.keep_last
-    training.label_smoothing training.layer_decay training.learning_rate training.log_every
-    training.lora training.lora.alpha training.lora.dropout training.lora.layers training.lora.rank
-    training.max_epochs training.max_minutes training.max_updates training.metrics training.momentum
-    training.optimizer training.parallel training.patience training.plateau_factor
-    training.plateau_patience training.precision training.r_drop training.rates training.samples
-    training.schedule training.subword_alpha training.subword_sampling training.tensorboard
-    training.unfreeze_every training.validate_every training.warmup training.weight_decay
+    device evaluation evaluation.metrics model model.activation model.activation_dropout
+    model.attention model.attention_dropout model.autoregression model.bidirectional model.cell
+    model.decoder_layers model.dim model.dropout model.embedding_dim model.encoder_layers
+    model.ffn_dim model.heads model.input_feeding model.kind model.kv_heads model.layer_dropout
+    model.norm model.normalization model.positions model.share_embeddings model.share_layers
+    model.word_dropout name seed tokenizer tokenizer.byte_fallback tokenizer.character_coverage
+    tokenizer.kind tokenizer.normalization tokenizer.shared tokenizer.training_sentences
+    tokenizer.vocab_size training training.accumulate training.average training.average_of
+    training.batch_tokens training.betas training.clip_norm training.compile training.decay
+    training.decode_every training.ema training.export training.extend_vocab training.freeze
+    training.init_from training.init_from.decoder training.init_from.encoder training.keep_best
+    training.keep_last training.label_smoothing training.layer_decay training.learning_rate
+    training.log_every training.lora training.lora.alpha training.lora.dropout training.lora.layers
+    training.lora.rank training.max_epochs training.max_minutes training.max_updates
+    training.metrics training.momentum training.optimizer training.parallel training.patience
+    training.plateau_factor training.plateau_patience training.precision training.r_drop
+    training.rates training.samples training.schedule training.subword_alpha
+    training.subword_sampling training.tensorboard training.unfreeze_every training.validate_every
+    training.warmup training.weight_decay
 """
 
 

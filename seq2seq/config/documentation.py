@@ -16,6 +16,7 @@ from seq2seq.config.objectives import TASKS
 from seq2seq.config.options import Config
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section
+from seq2seq.config.tuning import Origin
 
 Keys = tuple[str | int, ...]
 
@@ -237,5 +238,5 @@ def form(section: type[Section]) -> str:
     """What a section may be given as."""
     names = list(section.model_fields)
     listed = ", ".join(names if len(names) <= 4 else [*names[:3], "..."])
-    alone = "a path, or " if issubclass(section, File | Source) else ""
+    alone = "a path, or " if issubclass(section, File | Source | Origin) else ""
     return f"{alone}options {{{listed}}}"

@@ -20,7 +20,7 @@ from seq2seq.config.section import (
     Share,
     Text,
 )
-from seq2seq.config.tuning import Lora
+from seq2seq.config.tuning import Lora, TextOrigin
 
 Metric = Literal[  # that a model can be chosen by
     "ppl",
@@ -280,7 +280,7 @@ class Training(Section):
     """Validation sentences to show with their translations."""
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
-    init_from: str | None = None
+    init_from: TextOrigin | None = None
     """A model or run to start from: weights, tokenizer, and what is left open here of model."""
     freeze: list[str] = []
     """Parts that do not learn, as in [encoder, "*norm*"]; with ! in front, those that do."""
@@ -290,6 +290,8 @@ class Training(Section):
     """What multiplies the learning rate for each layer that lies above (Howard and Ruder 2018)."""
     unfreeze_every: CountOrZero = 0
     """Updates until the next layer learns, too, from the last one downwards; 0: all do at once."""
+    extend_vocab: bool = False
+    """Whether the pieces of init_from are added to: tags, and characters that it does not know."""
     lora: Lora | None = None
     """Adapters to learn and keep in place of the weights of init_from; null: none."""
     export: Annotated[Literal["ctranslate2", "onnx"] | None, FREE] = None
@@ -315,6 +317,12 @@ class Training(Section):
             )
         if self.lora and self.init_from is None:
             yield "lora", "adapters are added to a model; name it in training.init_from"
+        if self.lora and self.init_from and self.init_from.encoder != self.init_from.decoder:
+            yield "lora", "adapters are for one model; name no other in training.init_from"
+        if self.extend_vocab and self.init_from is None:
+            yield "extend_vocab", "there is no vocabulary to extend without training.init_from"
+        if self.extend_vocab and self.lora:
+            yield "extend_vocab", "only adapters would learn (training.lora), but no new embeddings"
         if self.lora and self.freeze:
             yield "freeze", "nothing but adapters learns (training.lora); leave one of the two out"
         if len(set(self.metrics)) < len(self.metrics):

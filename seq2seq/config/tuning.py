@@ -1,8 +1,8 @@
 """Options of fine-tuning that have a section of their own."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from seq2seq.config.section import Count, Positive, Section, Share, Text
 
@@ -18,3 +18,19 @@ class Lora(Section):
     """Dropout before the first matrix."""
     layers: Annotated[list[Text], Field(min_length=1)] = ["*"]
     """The linear layers that get them, as in [encoder, "*.query", "*.memory"]; "*" is all."""
+
+
+class Origin(Section):
+    """The models that training starts from, each a run or a model folder."""
+
+    encoder: Text
+    """Whose encoder is taken, and its source embeddings."""
+    decoder: Text
+    """Whose decoder is taken, and all that is not the encoder's."""
+
+
+def _of_one(value: Any) -> Any:
+    return {"encoder": value, "decoder": value} if isinstance(value, str) else value
+
+
+TextOrigin = Annotated[Origin, BeforeValidator(_of_one)]

@@ -11,6 +11,7 @@ from seq2seq.config.documentation import Keys, dotted, shown
 from seq2seq.config.options import ENDING, Config
 from seq2seq.config.reading import PLAIN, TAG
 from seq2seq.config.section import Section, is_free
+from seq2seq.config.tuning import Origin
 
 
 def dump(config: Config) -> str:
@@ -77,6 +78,8 @@ def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
     options = written(section)
     if list(options) == ["path"]:
         return dumper.represent_data(options["path"])
+    if isinstance(section, Origin) and section.encoder == section.decoder:
+        return dumper.represent_data(section.encoder)
     return dumper.represent_mapping(f"{TAG}map", options)
 
 

@@ -93,6 +93,15 @@ class Tokenizer:
             raise UserError(f"{name} is no tag of this model; {there}")
         return token
 
+    def knows(self, piece: str) -> bool:
+        """Whether a piece has an id of its own."""
+        return bool(self._processor.piece_to_id(piece) != UNK)
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of the pieces that text may be cut into."""
+        return list(self._pieces.scores.values())
+
     def is_tag(self, token: int) -> bool:
         """Whether an id is that of a tag."""
         return token > EOS and self._processor.is_control(int(token))
