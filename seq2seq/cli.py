@@ -155,7 +155,7 @@ def average(
 
 @app.command()
 def export(
-    to: Annotated[str, typer.Option(help="For what: ctranslate2 or safetensors.")],
+    to: Annotated[str, typer.Option(help="For what: ctranslate2, onnx or safetensors.")],
     output: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
     model: Annotated[
         Path | None,
@@ -166,7 +166,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a model for other programs: CTranslate2, or a model folder of its own."""
+    """Write a model for other programs: CTranslate2, ONNX, or a model folder of its own."""
     from seq2seq.export import export
 
     export(model, to, output)

@@ -1,6 +1,7 @@
 """`seq2seq export`: a model for other programs, checked against our own numbers on the spot.
 
 ctranslate2    a folder that the library CTranslate2 serves, without anything of ours
+onnx           graphs of the encoder and of a step of the decoder, for ONNX Runtime and its kin
 safetensors    a model folder of its own, out of its run
 """
 
@@ -17,13 +18,14 @@ import torch
 from seq2seq.config import why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import EOS, Tokenizers
+from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seq2seq.decoding import ctranslate2
 from seq2seq.decoding.choice import ORIGIN, origin
-from seq2seq.decoding.ctranslate2 import translator, why_not_here
 from seq2seq.decoding.forced import judge
+from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
-from seq2seq.models import Seq2Seq
+from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import load_model
 from seq2seq.models.transformer import Transformer
@@ -33,7 +35,7 @@ CHECKED = 8  # pairs
 LONGEST = 30  # pieces of a side of them
 CLOSE = 1e-3  # nats a piece: more than rounding can do
 
-README = """\
+CTRANSLATE2_README = """\
 A model that turns {source} into {target}, for CTranslate2:
 
     pip install ctranslate2 sentencepiece
@@ -52,6 +54,39 @@ In this folder, this translates a line:
 A line may have at most {longest} pieces.
 """
 
+ONNX_README = """\
+A model that turns {source} into {target}, for ONNX Runtime:
+
+    pip install onnxruntime sentencepiece
+
+In this folder, this translates lines, taking the likeliest piece at each step:
+
+    import sys, numpy, onnxruntime, sentencepiece
+
+    source = sentencepiece.SentencePieceProcessor("{source_file}")
+    target = sentencepiece.SentencePieceProcessor("{target_file}")
+    encoder, decoder = map(onnxruntime.InferenceSession, ("encoder.onnx", "decoder.onnx"))
+    encoded = [output.name for output in encoder.get_outputs()]
+    after = [output.name.replace("after.", "state.") for output in decoder.get_outputs()]
+    for line in sys.stdin:
+        ids, written, last = source.encode(line.strip())[:{longest}], [], {bos}
+        known = encoder.run(None, {{"source": numpy.array([[*ids, {eos}]])}})
+        inputs = dict(zip(encoded, known))
+        for _ in range(min(int({ratio} * len(ids)) + {spare}, {longest}) if ids else 0):
+            inputs["last_tokens"] = numpy.array([last])
+            found, *state = decoder.run(None, inputs)
+            inputs.update(zip(after[1:], state))
+            last = {eos} + int(found[0, {eos}:].argmax())  # those before are never written
+            if last == {eos}:
+                break
+            written.append(last)
+        print(target.decode(written))
+
+Of a line, the first {longest} pieces are translated. Both graphs take many sentences at once, as
+rows of ids that end in {eos} and are filled up with {pad}; the decoder takes several hypotheses of
+each, side by side: repeat the rows of last_tokens and state.*, not those of encoded.*.
+"""
+
 
 class Pairs(NamedTuple):
     """Sources and targets to compare a model with itself on, as pieces without </s>."""
@@ -67,13 +102,12 @@ def export(named: Path | None, to: str, output: Path) -> None:
     program makes of it is not what we do; nothing is left then.
     """
     if to not in FORMATS:
-        raise ConfigError(f"--to: must be {' or '.join(FORMATS)}, not {to}")
+        raise ConfigError(f"--to: must be {', '.join(FORMATS)}, not {to}")
     if output.exists():
         raise UserError(f"{output} exists; give --output a name that is still free")
     opened = open_model(named)
-    reason = why_not_ctranslate2(opened.config.model) or why_not_here()
-    if to == "ctranslate2" and reason:
-        raise UserError(f"{opened.folder} cannot be exported to CTranslate2: {reason}")
+    if reason := why_not(to, opened):
+        raise UserError(f"{opened.folder} cannot be exported to {NAMES[to]}: {reason}")
     model = load_model(opened.folder, opened.config, opened.tokenizers, torch.device("cpu"))
     pairs = random_pairs(opened.tokenizers, min(LONGEST, opened.config.data.max_length))
     with new_folder(output) as folder:
@@ -87,36 +121,61 @@ def export(named: Path | None, to: str, output: Path) -> None:
     say(f"{output} is {opened.folder} for {to}; log-probabilities differ by {far:.1g} at most")
 
 
+def why_not(to: str, opened: Opened) -> str | None:
+    """Why a model cannot be exported to a format, in words; None if it can."""
+    if to == "ctranslate2":
+        return why_not_ctranslate2(opened.config.model) or ctranslate2.why_not_here()
+    return onnx.why_not_here() if to == "onnx" else None
+
+
 def to_ctranslate2(
     opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs
 ) -> list[Sequence[float]]:
     """Fills a folder for CTranslate2; the log-probabilities by which it judges pairs."""
     assert isinstance(model, Transformer)
-    tokenizers, data = opened.tokenizers, opened.config.data
-    convert(model, tokenizers, data.max_length, folder)
-    for name, content in tokenizers.files.items():
+    convert(model, opened.tokenizers, opened.config.data.max_length, folder)
+    write_around(opened, folder, CTRANSLATE2_README)
+    write_json(folder / ORIGIN, origin(opened.folder))
+    write_manifest(folder)
+
+    translator = ctranslate2.translator(folder, compute_type="float32", processors=1, workers=1)
+    sides = [
+        [tokenizer.pieces(ids) for ids in side]
+        for tokenizer, side in zip(opened.tokenizers, pairs, strict=True)
+    ]
+    return [one.log_probs for one in translator.score_batch(*sides, max_input_length=0)]
+
+
+def to_onnx(opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs) -> list[Sequence[float]]:
+    """Fills a folder for ONNX Runtime; the log-probabilities by which it judges pairs."""
+    onnx.write_graphs(model, folder)
+    write_around(opened, folder, ONNX_README)
+    write_manifest(folder)
+    graphs = onnx.Graphs(folder)
+    return [graphs.judge(*pair) for pair in zip(*pairs, strict=True)]
+
+
+def write_around(opened: Opened, folder: Path, readme: str) -> None:
+    """Writes what a folder needs beside the model: tokenizers, the config, and how to use it."""
+    files, data, decoding = opened.tokenizers.files, opened.config.data, opened.config.decoding
+    for name, content in files.items():
         (folder / name).write_bytes(content)
-    names = list(tokenizers.files)
-    text = README.format(
+    text = readme.format(
         source=data.source,
         target=data.target,
-        source_file=names[0],
-        target_file=names[-1],
-        beam=opened.config.decoding.beam,
+        source_file=next(iter(files)),
+        target_file=next(reversed(files)),
+        beam=decoding.beam,
         longest=data.max_length,
+        ratio=decoding.max_length_ratio,
+        spare=SPARE_LENGTH,
+        pad=PAD,
+        bos=BOS,
+        eos=EOS,
     )
     if data.normalize:
         text += f"Lines were normalized before: {', '.join(data.normalize)}.\n"
     (folder / "README.txt").write_text(text, encoding="utf-8")
-    write_json(folder / ORIGIN, origin(opened.folder))
-    write_manifest(folder)
-
-    opened_by_it = translator(folder, compute_type="float32", processors=1, workers=1)
-    sides = [
-        [tokenizer.pieces(ids) for ids in side]
-        for tokenizer, side in zip(tokenizers, pairs, strict=True)
-    ]
-    return [one.log_probs for one in opened_by_it.score_batch(*sides, max_input_length=0)]
 
 
 def to_safetensors(
@@ -130,7 +189,8 @@ def to_safetensors(
     return ours(load_model(folder, copied.config, copied.tokenizers, torch.device("cpu")), pairs)
 
 
-FORMATS = {"ctranslate2": to_ctranslate2, "safetensors": to_safetensors}
+FORMATS = {"ctranslate2": to_ctranslate2, "onnx": to_onnx, "safetensors": to_safetensors}
+NAMES = {"ctranslate2": "CTranslate2", "onnx": "ONNX"}  # of those that may refuse a model
 
 
 def random_pairs(tokenizers: Tokenizers, longest: int) -> Pairs:

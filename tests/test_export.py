@@ -111,5 +111,5 @@ def test_only_known_formats_are_asked_for(own, command):
     result = command("export", "--to", "pickle", "--output", "out")
     assert (result.code, result.err) == (
         2,
-        "error: --to: must be ctranslate2 or safetensors, not pickle\n",
+        "error: --to: must be ctranslate2, onnx, safetensors, not pickle\n",
     )

@@ -120,7 +120,7 @@ class MultiHeadAttention(nn.Module):
 
     def _grouped(self, x: Tensor) -> Tensor:
         """What heads (B, H, T, ...) have, those that share keys and values one after the other."""
-        return x.reshape(len(x), self.kv_heads, -1, x.shape[-1])
+        return x.reshape(x.shape[0], self.kv_heads, -1, x.shape[-1])
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) to (B, heads, T, D)."""

@@ -87,7 +87,7 @@ class Learned(Positions):
     def forward(self, start: int, length: int) -> Tensor:
         # behind the last position only padding may be, by which lengths are rounded up for a GPU
         found = self.table[start : start + length]
-        return functional.pad(found, (0, 0, 0, length - len(found)))
+        return functional.pad(found, (0, 0, 0, length - found.shape[0]))
 
 
 class Relative(Positions):

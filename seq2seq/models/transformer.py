@@ -93,7 +93,7 @@ class SSRU(nn.Module):
         """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
         forget = self.forget(x).sigmoid()
         fresh = (1 - forget) * self.value(x)
-        cell = (past or self.start(len(x), x))["cell"]
+        cell = (past or self.start(x.shape[0], x))["cell"]
         cells = []
         for kept, added in zip(forget.unbind(dim=1), fresh.unbind(dim=1), strict=True):
             cell = torch.addcmul(added, kept, cell)
@@ -243,9 +243,10 @@ class Transformer(Seq2Seq):
 
     def start(self, encoded: Encoded) -> State:
         like = encoded["0.keys"]
-        state: State = {"written": like.new_empty(len(like), 0)}
+        sentences = like.shape[0]
+        state: State = {"written": like.new_empty(sentences, 0)}
         for number in range(self.decoder_layers):
-            nothing = self.decoder[number % len(self.decoder)].self_attention.start(len(like), like)
+            nothing = self.decoder[number % len(self.decoder)].self_attention.start(sentences, like)
             state |= named(nothing, number)
         return state
 
