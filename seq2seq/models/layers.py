@@ -6,6 +6,7 @@ come back to the weights, and are added up, in float32 (Micikevicius et al. 2018
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +118,8 @@ def recur(
     return KERNELS[cell.mode](data, *shared, cell.batch_first)
 
 
-OPERATORS = {  # of ONNX: name, attributes, and the gates in its order, by their places in PyTorch's
+# of ONNX: name, attributes, and the gates in its order, by their places in PyTorch's
+OPERATORS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "LSTM": ("LSTM", {}, (0, 3, 1, 2)),
     "GRU": ("GRU", {"linear_before_reset": 1}, (1, 0, 2)),
     "RNN_TANH": ("RNN", {}, (0,)),
@@ -128,8 +130,9 @@ def recur_as_operators(cell: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Te
     """What `recur` makes of packed input, padded again, as operators for an ONNX graph.
 
     x (B, S, E) is padded on the right to the same S; what is known of each row is its length (B,).
-    The graph alone can compute it, by the operators LSTM, GRU and RNN of the ONNX specification,
-    which begin and end where a sentence does, in both directions, as packed input does here.
+    What comes back is for the recording of a graph alone. Its operators, LSTM, GRU and RNN of the
+    ONNX specification (https://onnx.ai/onnx/operators), begin and end where a sentence does, in
+    both directions, as packed input does here.
     """
     operator, attributes, gates = OPERATORS[cell.mode]
     directions = 2 if cell.bidirectional else 1
