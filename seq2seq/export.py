@@ -1,7 +1,7 @@
 """`seq2seq export`: a model for other programs, checked against our own numbers on the spot.
 
 ctranslate2    a folder that the library CTranslate2 serves, without anything of ours
-onnx           graphs for ONNX Runtime, with a program of few lines that translates by them
+onnx           graphs of the encoder and of a step of the decoder, for ONNX Runtime and its kin
 safetensors    a model folder of its own, out of its run
 """
 
@@ -9,20 +9,20 @@ import json
 import random
 import shutil
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from seq2seq.config import why_not_exported
+from seq2seq.config import why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import BOS, EOS, Tokenizers
+from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seq2seq.decoding import ctranslate2
 from seq2seq.decoding.choice import ORIGIN, origin
 from seq2seq.decoding.forced import judge
+from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
 from seq2seq.layout import BASE, WEIGHTS
@@ -36,7 +36,7 @@ CHECKED = 8  # pairs
 LONGEST = 30  # pieces of a side of them
 CLOSE = 1e-3  # nats a piece: more than rounding can do
 
-README = """\
+CTRANSLATE2_README = """\
 A model that turns {source} into {target}, for CTranslate2:
 
     pip install ctranslate2 sentencepiece
@@ -55,41 +55,37 @@ In this folder, this translates a line:
 A line may have at most {longest} pieces.
 """
 
-
 ONNX_README = """\
-A model that turns {source} into {target}, as ONNX graphs:
+A model that turns {source} into {target}, for ONNX Runtime:
 
-    pip install onnxruntime sentencepiece numpy
+    pip install onnxruntime sentencepiece
 
-In this folder, this translates a line, choosing the likeliest piece at each step:
+In this folder, this translates lines, taking the likeliest piece at each step:
 
-    import numpy, onnxruntime, sentencepiece
+    import sys, numpy, onnxruntime, sentencepiece
 
     source = sentencepiece.SentencePieceProcessor("{source_file}")
     target = sentencepiece.SentencePieceProcessor("{target_file}")
-    encoder = onnxruntime.InferenceSession("encoder.onnx")
-    decoder = onnxruntime.InferenceSession("decoder.onnx")
+    encoder, decoder = map(onnxruntime.InferenceSession, ("encoder.onnx", "decoder.onnx"))
+    encoded = [output.name for output in encoder.get_outputs()]
+    after = [output.name.replace("after.", "state.") for output in decoder.get_outputs()]
+    for line in sys.stdin:
+        ids, written, last = source.encode(line.strip())[:{longest}], [], {bos}
+        known = encoder.run(None, {{"source": numpy.array([[*ids, {eos}]])}})
+        inputs = dict(zip(encoded, known))
+        for _ in range(min(int({ratio} * len(ids)) + {spare}, {longest}) if ids else 0):
+            inputs["last_tokens"] = numpy.array([last])
+            found, *state = decoder.run(None, inputs)
+            inputs.update(zip(after[1:], state))
+            last = {eos} + int(found[0, {eos}:].argmax())  # those before are never written
+            if last == {eos}:
+                break
+            written.append(last)
+        print(target.decode(written))
 
-    ids = numpy.array([source.encode(input()) + [{eos}]])
-    names = [output.name for output in encoder.get_outputs()]
-    inputs = dict(zip(names, encoder.run(None, {{"source": ids}})))
-    for past in decoder.get_inputs():
-        if past.name.startswith("past."):  # one sentence, of which nothing is written yet
-            shape = [size if isinstance(size, int) else 0 for size in past.shape]
-            inputs[past.name] = numpy.zeros([1, *shape[1:]], numpy.float32)
-    known = [name.name for name in decoder.get_inputs()]
-    written = [{bos}]
-    for _ in range(min({longest}, int({ratio} * ids.shape[1]) + 10)):
-        inputs["last"] = numpy.array(written[-1:])
-        found, *present = decoder.run(None, {{name: inputs[name] for name in known}})
-        written.append(int(found[0].argmax()))
-        if written[-1] == {eos}:
-            break
-        for output, value in zip(decoder.get_outputs()[1:], present):
-            inputs[output.name.replace("present.", "past.")] = value
-    print(target.decode([piece for piece in written[1:] if piece != {eos}]))
-
-A line may have at most {longest} pieces.
+Of a line, the first {longest} pieces are translated. Both graphs take many sentences at once, as
+rows of ids that end in {eos} and are filled up with {pad}; the decoder takes several hypotheses of
+each, side by side: repeat the rows of last_tokens and state.*, not those of encoded.*.
 """
 
 
@@ -112,7 +108,7 @@ def export(named: Path | None, to: str, output: Path) -> None:
         raise UserError(f"{output} exists; give --output a name that is still free")
     opened = open_model(named)
     if reason := why_not(to, opened):
-        raise UserError(f"{opened.folder} cannot be exported to {to}: {reason}")
+        raise UserError(f"{opened.folder} cannot be exported to {NAMES[to]}: {reason}")
     model = load_model(opened.folder, opened.config, opened.tokenizers, torch.device("cpu"))
     pairs = random_pairs(opened.tokenizers, min(LONGEST, opened.config.data.max_length))
     with new_folder(output) as folder:
@@ -128,10 +124,9 @@ def export(named: Path | None, to: str, output: Path) -> None:
 
 def why_not(to: str, opened: Opened) -> str | None:
     """Why a model cannot be exported to a format, in words; None if it can."""
-    here = {"ctranslate2": ctranslate2.why_not_here, "onnx": onnx.why_not_here}
-    if to not in here:
-        return None
-    return why_not_exported(to, opened.config.model) or here[to]()
+    if to == "ctranslate2":
+        return why_not_ctranslate2(opened.config.model) or ctranslate2.why_not_here()
+    return onnx.why_not_here() if to == "onnx" else None
 
 
 def to_ctranslate2(
@@ -139,71 +134,43 @@ def to_ctranslate2(
 ) -> list[Sequence[float]]:
     """Fills a folder for CTranslate2; the log-probabilities by which it judges pairs."""
     assert isinstance(model, Transformer)
-    tokenizers, data = opened.tokenizers, opened.config.data
-    convert(model, tokenizers, data.max_length, folder)
-    write_around(opened, folder, README)
+    convert(model, opened.tokenizers, opened.config.data.max_length, folder)
+    write_around(opened, folder, CTRANSLATE2_README)
     write_json(folder / ORIGIN, origin(opened.folder))
     write_manifest(folder)
 
-    opened_by_it = ctranslate2.translator(folder, compute_type="float32", processors=1, workers=1)
+    translator = ctranslate2.translator(folder, compute_type="float32", processors=1, workers=1)
     sides = [
         [tokenizer.pieces(ids) for ids in side]
-        for tokenizer, side in zip(tokenizers, pairs, strict=True)
+        for tokenizer, side in zip(opened.tokenizers, pairs, strict=True)
     ]
-    return [one.log_probs for one in opened_by_it.score_batch(*sides, max_input_length=0)]
+    return [one.log_probs for one in translator.score_batch(*sides, max_input_length=0)]
 
 
 def to_onnx(opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs) -> list[Sequence[float]]:
-    """Fills a folder with graphs; the log-probabilities by which ONNX Runtime judges pairs."""
-    import onnxruntime
-
+    """Fills a folder for ONNX Runtime; the log-probabilities by which it judges pairs."""
     onnx.write_graphs(model, folder)
     write_around(opened, folder, ONNX_README)
     write_manifest(folder)
-
-    encoder, decoder = (
-        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        for name in (onnx.ENCODER, onnx.DECODER)
-    )
-    return [judge_by_graphs(encoder, decoder, *pair) for pair in zip(*pairs, strict=True)]
-
-
-def judge_by_graphs(
-    encoder: Any, decoder: Any, source: Sequence[int], target: Sequence[int]
-) -> list[float]:
-    """The log-probabilities of a target's pieces and of its end, by sessions of ONNX Runtime."""
-    encoded_names = [output.name for output in encoder.get_outputs()]
-    names = [one.name for one in decoder.get_inputs()]
-    encoded = encoder.run(None, {"source": np.array([[*source, EOS]])})
-    inputs = dict(zip(encoded_names, encoded, strict=True))
-    for past in decoder.get_inputs():
-        if past.name.startswith("past."):  # one sentence, of which nothing is written yet
-            sizes = [size if isinstance(size, int) else 0 for size in past.shape[1:]]
-            inputs[past.name] = np.zeros([1, *sizes], np.float32)
-    judged = []
-    for last, following in pairwise([BOS, *target, EOS]):
-        inputs["last"] = np.array([last])
-        log_probabilities, *present = decoder.run(None, {name: inputs[name] for name in names})
-        judged.append(float(log_probabilities[0, following]))
-        after = (one.name.replace("present.", "past.") for one in decoder.get_outputs()[1:])
-        inputs |= dict(zip(after, present, strict=True))
-    return judged
+    graphs = onnx.Graphs(folder)
+    return [graphs.judge(*pair) for pair in zip(*pairs, strict=True)]
 
 
 def write_around(opened: Opened, folder: Path, readme: str) -> None:
-    """Writes a model's tokenizer and a README, so that a folder needs nothing of ours."""
-    tokenizers, data = opened.tokenizers, opened.config.data
-    for name, content in tokenizers.files.items():
+    """Writes what a folder needs beside the model: tokenizers, the config, and how to use it."""
+    files, data, decoding = opened.tokenizers.files, opened.config.data, opened.config.decoding
+    for name, content in files.items():
         (folder / name).write_bytes(content)
-    names = list(tokenizers.files)
     text = readme.format(
         source=data.source,
         target=data.target,
-        source_file=names[0],
-        target_file=names[-1],
-        beam=opened.config.decoding.beam,
-        ratio=opened.config.decoding.max_length_ratio,
+        source_file=next(iter(files)),
+        target_file=next(reversed(files)),
+        beam=decoding.beam,
         longest=data.max_length,
+        ratio=decoding.max_length_ratio,
+        spare=SPARE_LENGTH,
+        pad=PAD,
         bos=BOS,
         eos=EOS,
     )
@@ -229,6 +196,7 @@ def to_safetensors(
 
 
 FORMATS = {"ctranslate2": to_ctranslate2, "onnx": to_onnx, "safetensors": to_safetensors}
+NAMES = {"ctranslate2": "CTranslate2", "onnx": "ONNX"}  # of those that may refuse a model
 
 
 def random_pairs(tokenizers: Tokenizers, longest: int) -> Pairs:

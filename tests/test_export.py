@@ -62,7 +62,7 @@ def test_an_lstm_is_refused_with_the_reason(own, command, tmp_path):
     result = command("export", tmp_path / "lstm", "--to", "ctranslate2", "--output", "out")
     assert result.code == 1
     assert result.err == (
-        f"error: {tmp_path / 'lstm'} cannot be exported to ctranslate2: "
+        f"error: {tmp_path / 'lstm'} cannot be exported to CTranslate2: "
         "it has no model of kind lstm\n"
     )
     assert not Path("out").exists()

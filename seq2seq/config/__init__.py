@@ -12,7 +12,6 @@ from seq2seq.config.options import (
     Training,
     Transformer,
     why_not_ctranslate2,
-    why_not_exported,
 )
 from seq2seq.config.reading import load
 from seq2seq.config.section import Section
@@ -39,5 +38,4 @@ __all__ = [
     "dump",
     "load",
     "why_not_ctranslate2",
-    "why_not_exported",
 ]

@@ -192,21 +192,6 @@ def why_not_ctranslate2(model: Transformer | Recurrent) -> str | None:
     return None
 
 
-def why_not_onnx(model: Transformer | Recurrent) -> str | None:
-    """Why a model of such options cannot be ONNX graphs, in words; None if it can."""
-    if model.kind != "transformer":
-        return "recurrent networks read sentences of many lengths packed, which ONNX cannot say"
-    return None
-
-
-EXPORTS = {"ctranslate2": why_not_ctranslate2, "onnx": why_not_onnx}
-
-
-def why_not_exported(to: str, model: Transformer | Recurrent) -> str | None:
-    """Why a model of such options cannot be exported to a format, in words; None if it can."""
-    return EXPORTS[to](model)
-
-
 class Training(Section):
     """How the model learns. Training ends with the first limit reached, or by patience."""
 
@@ -294,7 +279,7 @@ class Training(Section):
     """Whether the pieces of init_from are added to: tags, and characters that it does not know."""
     lora: Lora | None = None
     """Adapters to learn and keep in place of the weights of init_from; null: none."""
-    export: Annotated[Literal["ctranslate2", "onnx"] | None, FREE] = None
+    export: Annotated[Literal["ctranslate2"] | None, FREE] = None
     """What `seq2seq export` must be able to make of the model; null: nothing in particular."""
 
     @property
@@ -464,11 +449,10 @@ class Config(Section):
                 "all embeddings cannot be shared by two vocabularies; "
                 "set it to target, or tokenizer.shared to true",
             )
-        export = self.training.export
-        if export and (reason := why_not_exported(export, self.model)):
+        if self.training.export and (reason := why_not_ctranslate2(self.model)):
             yield (
                 "training.export",
-                f"the model cannot become one for {export}: {reason}; set it to null, or choose "
+                f"CTranslate2 cannot serve the model: {reason}; set it to null, or choose "
                 "another model",
             )
         if self.tokenizer.byte_fallback and self.tokenizer.vocab_size < 300:

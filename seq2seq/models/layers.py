@@ -6,6 +6,7 @@ come back to the weights, and are added up, in float32 (Micikevicius et al. 2018
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,3 +116,49 @@ def recur(
     if isinstance(x, PackedSequence):
         return KERNELS[cell.mode](data, x.batch_sizes, *shared)
     return KERNELS[cell.mode](data, *shared, cell.batch_first)
+
+
+# of ONNX: name, attributes, and the gates in its order, by their places in PyTorch's
+OPERATORS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+    "LSTM": ("LSTM", {}, (0, 3, 1, 2)),
+    "GRU": ("GRU", {"linear_before_reset": 1}, (1, 0, 2)),
+    "RNN_TANH": ("RNN", {}, (0,)),
+}
+
+
+def recur_as_operators(cell: nn.RNNBase, x: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    """What `recur` makes of packed input, padded again, as operators for an ONNX graph.
+
+    x (B, S, E) is padded on the right to the same S; what is known of each row is its length (B,).
+    What comes back is for the recording of a graph alone. Its operators, LSTM, GRU and RNN of the
+    ONNX specification (https://onnx.ai/onnx/operators), begin and end where a sentence does, in
+    both directions, as packed input does here.
+    """
+    operator, attributes, gates = OPERATORS[cell.mode]
+    directions = 2 if cell.bidirectional else 1
+    if cell.bidirectional:
+        attributes = {**attributes, "direction": "bidirectional"}
+    attributes = {**attributes, "hidden_size": cell.hidden_size}
+
+    def reordered(name: str) -> Tensor:
+        parts = getattr(cell, name).chunk(len(gates))
+        return torch.cat([parts[gate] for gate in gates])
+
+    outputs, last = x.transpose(0, 1), []
+    for layer in range(cell.num_layers):
+        names = cell._all_weights[layer * directions : (layer + 1) * directions]
+        into, back, *biases = (
+            [reordered(name) for name in alike] for alike in zip(*names, strict=True)
+        )
+        both = [torch.cat(pair) for pair in zip(*biases, strict=True)]
+        state = (directions, x.shape[0], cell.hidden_size)
+        outputs, *ends = torch.onnx.ops.symbolic_multi_out(
+            operator,
+            (outputs, torch.stack(into), torch.stack(back), torch.stack(both), lengths.int()),
+            attributes,
+            dtypes=[x.dtype] * (3 if operator == "LSTM" else 2),
+            shapes=[(x.shape[1], *state), *[state] * (2 if operator == "LSTM" else 1)],
+        )
+        outputs = outputs.transpose(1, 2).flatten(2)  # (S, B, directions * D)
+        last.append(ends)
+    return outputs.transpose(0, 1), *(torch.cat(states) for states in zip(*last, strict=True))

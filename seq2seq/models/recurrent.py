@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from seq2seq.config import Recurrent as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
-from seq2seq.models.layers import CELLS, Dropout, Linear, recur
+from seq2seq.models.layers import CELLS, Dropout, Linear, recur, recur_as_operators
 
 
 class Recurrent(Seq2Seq):
@@ -96,7 +96,7 @@ class Recurrent(Seq2Seq):
         state = {part: encoded[part] for part in self.parts}
         if self.input_feeding:
             state["fed"] = encoded["hidden"].new_zeros(
-                len(encoded["mask"]), self.readout.out_features
+                encoded["mask"].shape[0], self.readout.out_features
             )
         return state
 
@@ -118,8 +118,10 @@ class Recurrent(Seq2Seq):
 
     def _read(self, x: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
         """What the encoder says at each position of x (B, S, E), and its last states."""
-        lengths = (~padding).sum(dim=1).cpu()
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        lengths = (~padding).sum(dim=1)
+        if torch.onnx.is_in_onnx_export():  # a graph cannot hold how many sentences are how long
+            return recur_as_operators(self.encoder, x, lengths)
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
         directions = 2 if self.encoder.bidirectional else 1
         nothing = x.new_zeros(
             directions * self.encoder.num_layers, len(x), self.encoder.hidden_size
@@ -173,7 +175,7 @@ class Attention(nn.Module):
 
     def forward(self, hidden: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """The context of each state (N, T, D); hypotheses of one sentence are its queries."""
-        queries = hidden.reshape(len(keys), -1, hidden.shape[2])
+        queries = hidden.reshape(keys.shape[0], -1, hidden.shape[2])
         weights = (self.score(queries, keys) + mask[:, None]).softmax(dim=2)
         if self.keep_weights:
             self.weights = weights.detach().view(*hidden.shape[:2], -1)

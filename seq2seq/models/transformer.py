@@ -243,9 +243,10 @@ class Transformer(Seq2Seq):
 
     def start(self, encoded: Encoded) -> State:
         like = encoded["0.keys"]
-        state: State = {"written": like.new_empty(len(like), 0)}
+        sentences = like.shape[0]
+        state: State = {"written": like.new_empty(sentences, 0)}
         for number in range(self.decoder_layers):
-            nothing = self.decoder[number % len(self.decoder)].self_attention.start(len(like), like)
+            nothing = self.decoder[number % len(self.decoder)].self_attention.start(sentences, like)
             state |= named(nothing, number)
         return state
 
