@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from seq2seq.config import Config, differences, documentation, dump, load
-from seq2seq.config.options import Schedule
 from seq2seq.config.page import page
 from seq2seq.config.rules import RULES
 from seq2seq.config.showing import show
+from seq2seq.config.training import Schedule
 from seq2seq.errors import ConfigError
 from seq2seq.training.schedule import learning_rate
 

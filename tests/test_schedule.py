@@ -12,7 +12,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, ReduceLROnPlateau
 
 from seq2seq.config import LOWER_IS_BETTER, Training
-from seq2seq.config.options import ENDING, Schedule
+from seq2seq.config.training import ENDING, Schedule
 from seq2seq.training.schedule import SCHEDULES, learning_rate
 
 PEAK, WARMUP, LAST = 0.3, 8, 40

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from rouge_score.tokenize import tokenize
 
-from seq2seq.config.options import LOWER_IS_BETTER, Metric, Reported
+from seq2seq.config import Reported
+from seq2seq.config.training import LOWER_IS_BETTER, Metric
 from seq2seq.errors import UserError
 from seq2seq.scoring.metrics import METRICS, bleu, score, words
 from seq2seq.text.languages import MECAB

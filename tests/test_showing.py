@@ -17,7 +17,7 @@ from seq2seq.config.schema import schema
 from seq2seq.config.showing import WIDTH
 from seq2seq.config.showing import show as shown
 
-CONFIGS = sorted(Path(__file__).parents[1].glob("configs/*.yaml"))
+CONFIGS = sorted(Path(__file__).parents[1].glob("configs/**/*.yaml"))
 
 OVERRIDES = [
     "training.learning_rate=3e-4",
@@ -44,8 +44,10 @@ OVERRIDES = [
 def test_a_config_that_is_shown_loads_as_the_same(path, tmp_path):
     """With any options changed, and however often it is shown."""
     choose = random.Random(path.stem)
+    translates = load(path).data.valid.objective.task == "translation"  # else ppl alone is judged
+    fitting = [one for one in OVERRIDES if translates or "training.metrics" not in one]
     for count in (0, 0, 3, 5, 9):
-        config = load(path, choose.sample(OVERRIDES, count))
+        config = load(path, choose.sample(fitting, count))
         text = shown(config)
         other = tmp_path / "other.yaml"
         other.write_text(text, encoding="utf-8")

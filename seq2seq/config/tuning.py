@@ -33,4 +33,4 @@ def _of_one(value: Any) -> Any:
     return {"encoder": value, "decoder": value} if isinstance(value, str) else value
 
 
-TextOrigin = Annotated[Origin, BeforeValidator(_of_one)]
+TextOrigin = Annotated[Origin, BeforeValidator(_of_one, json_schema_input_type=Text | Origin)]

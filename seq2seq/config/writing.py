@@ -8,9 +8,10 @@ import yaml
 
 from seq2seq.config.data import File, Source
 from seq2seq.config.documentation import Keys, dotted, shown
-from seq2seq.config.options import ENDING, Config
+from seq2seq.config.options import Config
 from seq2seq.config.reading import PLAIN, TAG
 from seq2seq.config.section import Section, is_free
+from seq2seq.config.training import ENDING
 from seq2seq.config.tuning import Origin
 
 

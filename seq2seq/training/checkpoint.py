@@ -19,7 +19,7 @@ from pathlib import Path
 from torch import Tensor
 
 from seq2seq.config import Training
-from seq2seq.config.options import LOWER_IS_BETTER
+from seq2seq.config.training import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
 from seq2seq.training.averaging import UPDATES, mean
 
