@@ -1,12 +1,14 @@
 """How fast a model translates here: `python benchmarks/decoding.py runs/multi30k FILE`.
 
 Translates the lines of a file by each engine, precision and beam that is asked for, in turn, for
-some rounds, and prints the median of lines a second, loading not counted. Timings on a shared
-machine mean something as ratios within one run only.
+some rounds, and prints the median of lines a second, loading not counted. Each has a process of its
+own: threads of one engine that wait would slow another down by a third. Timings on a shared machine
+mean something as ratios within one run only.
 """
 
 import argparse
 import itertools
+import multiprocessing
 import statistics
 import time
 from pathlib import Path
@@ -29,29 +31,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
 
-    lines = arguments.file.read_text(encoding="utf-8").splitlines()
-    translators = {}
-    for engine, precision, beam in itertools.product(
-        arguments.engines, arguments.precisions, arguments.beams
-    ):
-        options = (f"engine={engine}", f"precision={precision}", f"beam={beam}")
-        opened = open_model(arguments.model, [f"decoding.{option}" for option in options])
-        translators[options] = Translator(
-            open_engine(opened.folder, opened.config, opened.tokenizers),
-            opened.tokenizers,
-            opened.config.decoding,
-            opened.config.data,
+    every = [
+        (f"engine={engine}", f"precision={precision}", f"beam={beam}")
+        for engine, precision, beam in itertools.product(
+            arguments.engines, arguments.precisions, arguments.beams
         )
-    rates: dict[tuple[str, ...], list[float]] = {options: [] for options in translators}
-    for translator in translators.values():
-        translator.translate(lines[:WARM_UP])
+    ]
+    rates: dict[tuple[str, ...], list[float]] = {options: [] for options in every}
     for _ in range(arguments.rounds):
-        for options, translator in translators.items():
-            before = time.perf_counter()
-            translator.translate(lines)
-            rates[options].append(len(lines) / (time.perf_counter() - before))
+        for options in every:
+            with multiprocessing.get_context("spawn").Pool(1) as alone:
+                rate = alone.apply(measure, (arguments.model, arguments.file, options))
+            rates[options].append(rate)
     for options, found in rates.items():
         print(f"| {' | '.join(options)} | {statistics.median(found):,.1f} lines/s |")
+
+
+def measure(model: Path, file: Path, options: tuple[str, ...]) -> float:
+    """Lines a second."""
+    opened = open_model(model, [f"decoding.{option}" for option in options])
+    translator = Translator(
+        open_engine(opened.folder, opened.config, opened.tokenizers),
+        opened.tokenizers,
+        opened.config.decoding,
+        opened.config.data,
+    )
+    lines = file.read_text(encoding="utf-8").splitlines()
+    translator.translate(lines[:WARM_UP])
+    before = time.perf_counter()
+    translator.translate(lines)
+    return len(lines) / (time.perf_counter() - before)
 
 
 if __name__ == "__main__":

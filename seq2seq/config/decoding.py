@@ -65,7 +65,7 @@ class Decoding(Section):
     """No so many pieces stand side by side twice in a translation; 0: they may."""
     repetition_penalty: Annotated[float, FREE, Field(strict=True, ge=1)] = 1.0
     """What multiplies the cost of pieces that the translation has already (Keskar et al. 2019)."""
-    batch_tokens: Annotated[Count, FREE] = 4096
+    batch_tokens: Annotated[Count, FREE] = 8192
     """Padded source positions times beam that are decoded together."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
