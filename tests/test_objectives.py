@@ -231,7 +231,7 @@ def test_a_run_learns_from_plain_text_and_its_tokenizer_has_the_pieces(own, comm
 def test_the_configs_of_the_page_are_configs():
     page = Path(__file__).parents[1].joinpath("docs/pretraining.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 6
     pair = {"path": "pairs.tsv"}
     for block in blocks:
         values = yaml.safe_load(block)
