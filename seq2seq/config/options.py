@@ -31,6 +31,7 @@ Reported = Literal[
     "rougeLsum",
     "exact",
     "length",
+    "comet",
 ]
 
 

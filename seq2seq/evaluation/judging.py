@@ -24,6 +24,7 @@ from seq2seq.files import write_file, write_json
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened
+from seq2seq.scoring.comet import check_comet, comet
 from seq2seq.scoring.metrics import Score, score
 from seq2seq.scoring.oddities import counted, distinct, suspicions
 from seq2seq.scoring.slices import by_length, by_part, by_rarity
@@ -34,6 +35,7 @@ from seq2seq.text.sources import locate
 from seq2seq.training.loss import bounded_exp
 
 BY_LIKELIHOOD = frozenset({"ppl", "bpc"})  # metrics that need a model
+BEYOND_TEXT = BY_LIKELIHOOD | {"comet"}  # and one that needs sources
 
 
 def score_model(
@@ -46,6 +48,8 @@ def score_model(
     if metrics:
         evaluation = changed(opened.config, "evaluation", {"metrics": [*metrics]})
         opened = opened._replace(config=evaluation)
+    if "comet" in opened.config.evaluation.metrics:
+        check_comet()
     folder = output or opened.results
     folder.mkdir(parents=True, exist_ok=True)
     config = opened.config
@@ -87,7 +91,9 @@ def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[s
     if BY_LIKELIHOOD & {*metrics}:
         pairs = [Pair(*both) for both in zip(test.sources, test.references[0], strict=True)]
         found |= likelihood_of(opened, model, pairs, test.tag)
-    text_metrics = [metric for metric in metrics if metric not in BY_LIKELIHOOD]
+    if "comet" in metrics:
+        found["comet"] = comet(test.sources, hypotheses, test.references[0])
+    text_metrics = [metric for metric in metrics if metric not in BEYOND_TEXT]
     found |= score(text_metrics, hypotheses, test.references, opened.config.data.target)
     counts = counted(hypotheses, test.references, test.sources)
     warnings = suspicions(hypotheses, test.references)
@@ -163,15 +169,17 @@ def score_files(
     hypothesis: Path, references: Sequence[Path], metrics: Sequence[str] = ()
 ) -> Judged:
     """The scores of a file of hypotheses, without a model; it says what seems to be wrong."""
-    if unfit := BY_LIKELIHOOD & {*metrics}:
-        raise ConfigError(f"--metrics: {min(unfit)} needs a model, and --hypothesis has none")
+    if unfit := BEYOND_TEXT & {*metrics}:
+        raise ConfigError(
+            f"--metrics: {min(unfit)} needs a model or sources, and --hypothesis has none"
+        )
     files = [File(path=str(path)) for path in (hypothesis, *references)]
     for file in files:
         locate(file, "name another file")
     hypotheses, *others = (
         list(read_lines(file, format_of(file.path, pairs=False))) for file in files
     )
-    chosen = metrics or [one for one in Evaluation().metrics if one not in BY_LIKELIHOOD]
+    chosen = metrics or [one for one in Evaluation().metrics if one not in BEYOND_TEXT]
     scores = score(chosen, hypotheses, others)
     judged = Judged(
         scores,

@@ -41,6 +41,7 @@ METRICS = {  # as people write them
     "rougeLsum": "ROUGE-Lsum",
     "exact": "Exact",
     "length": "Length",
+    "comet": "COMET",
 }
 
 
