@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import socket
 
+import pytest
 from walk import ROOT, commands_of, shortened, walk
 
 TUTORIAL = {  # what makes the walk short, and nothing else
@@ -38,6 +40,7 @@ def phrases(part: str, language: str) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines(keepends=True)[:LINES]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the tutorial asks its service by curl")
 def test_the_tutorial_works_as_written(tmp_path):
     script = commands_of("docs/tutorial.md", TUTORIAL)
     with socket.socket() as free:
