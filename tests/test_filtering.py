@@ -447,9 +447,10 @@ def hostile(count: int) -> bytes:
 
 @pytest.mark.parametrize("flags", ["", "--split", "--tsv", "--json"])
 @pytest.mark.parametrize("count", [700, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_as_many_lines_come_out_as_go_in_whatever_they_are(trained, command, flags, count):
+@pytest.mark.parametrize("engine", ["pytorch", "ctranslate2"])
+def test_as_many_lines_come_out_as_go_in_whatever_they_are(trained, command, flags, count, engine):
     text = hostile(count)
-    arguments = [*flags.split(), "--beam", "1", "--max-length", "5", "--engine", "pytorch"]
+    arguments = [*flags.split(), "--beam", "1", "--max-length", "5", "--engine", engine]
     result = command("translate", *arguments, stdin=text)
     assert result.code == 0
     rows = rows_of(result.out)
