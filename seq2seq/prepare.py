@@ -3,6 +3,7 @@
     <prepared>/
         tokenizer.model           or one a side
         train/, valid/            token stores
+        watch/<name>/             one for each set that is judged beside valid
         manifest.json             inputs' hashes, options, counts, what each rule dropped
         work/                     what is half done, to go on with
 
@@ -33,6 +34,7 @@ from seq2seq.origins import completed, origin_of
 from seq2seq.runs import Opened
 
 SETS = ("train", "valid")
+WATCH = "watch"
 SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
 ROWS = 50_000  # in a shard
 
@@ -43,6 +45,7 @@ class Prepared(NamedTuple):
     tokenizers: Tokenizers
     train: Store
     valid: Store
+    watch: dict[str, Store]
     key: str  # of the tokenizers, the training and the validation set
     corpora: list[int]  # how many training pairs each has, one corpus after the other
 
@@ -56,7 +59,7 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
     with held:
         preparation = Preparation(config, folder, workers or default_workers())
         preparation.make_tokenizers()
-        for name in SETS:
+        for name in preparation.known:
             preparation.make_store(name)
         preparation.lead(lambda: remove(folder / "work"))
         parts = preparation.manifest.parts
@@ -64,6 +67,7 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
             preparation.tokenizers,
             Store.open(folder / "train"),
             Store.open(folder / "valid"),
+            {name: Store.open(folder / WATCH / name) for name in config.data.watch},
             fingerprint([parts[name]["key"] for name in SETS]),
             [corpus["pairs"] for corpus in parts["train"]["corpora"]],
         )
@@ -101,9 +105,12 @@ class Preparation:
 
     def _find(self) -> list[Known]:
         data = self.config.data
-        known = self.manifest.find([*data.train, data.valid, *data.test.values()], data)
-        train = len(data.train)
-        self.known = {"train": known[:train], "valid": known[train : train + 1]}
+        judged = [data.valid, *data.watch.values()]
+        known = self.manifest.find([*data.train, *judged, *data.test.values()], data)
+        sets = ["valid", *(f"{WATCH}/{name}" for name in data.watch)]
+        of_sets = known[len(data.train) : len(data.train) + len(sets)]
+        self.known = {"train": known[: len(data.train)]}
+        self.known |= {name: [one] for name, one in zip(sets, of_sets, strict=True)}
         return known
 
     def lead(self, action: Any) -> None:
@@ -152,7 +159,8 @@ class Preparation:
 
     def _own_pieces(self) -> list[str]:
         """The pieces that objectives need, beside tags."""
-        corpora = [*self.config.data.train, self.config.data.valid]
+        data = self.config.data
+        corpora = [*data.learned.values(), *data.judged.values()]
         return sorted(set().union(*(corpus.pieces - {corpus.tag} for corpus in corpora)))
 
     def _clean_key(self, name: str) -> list[Any]:

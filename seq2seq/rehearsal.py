@@ -250,10 +250,13 @@ def batch_lines(batches: Batches, tokenizers: Tokenizers) -> Iterator[str]:
     """The first pairs of the first batch: pieces, text, and what the decoder reads and must say."""
     batch, (source, target) = batches.collate(batches.epoch(0)[0]), tokenizers
     yield f"the first batch: {len(batch.source):,} pairs, among them"
-    for ids, read, said in list(zip(*batch[:3], strict=True))[:SHOWN]:
+    for number, (ids, read, said) in enumerate(list(zip(*batch[:3], strict=True))[:SHOWN]):
         yield ""
         yield from example("source", pieces(source, ids))
         yield from example("", text(source, ids))
+        if batch.masked is not None and (hidden := batch.masked[number]).any():
+            yield from example("must tell", pieces(source, hidden))
+            continue
         yield from example("target", text(target, said))
         yield from example("reads", pieces(target, read))
         yield from example("must say", pieces(target, said))

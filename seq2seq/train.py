@@ -32,7 +32,7 @@ from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
 from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES, choose_precision
-from seq2seq.training.progress import Log, described
+from seq2seq.training.progress import Log, Scores, described
 from seq2seq.training.stopping import stop_signals
 from seq2seq.validation import Validation
 
@@ -76,7 +76,7 @@ class Run:
         self.model = self.learner.model
         self.progress = Progress()
         self.base = base_named(config)  # of the adapters that learn, if there are any
-        self.scores: dict[str, float] = {}  # of the last validation
+        self.scores = Scores({}, {})  # of the last validation
         with distributed.together():
             if distributed.leads():
                 check_data(folder, prepared.key)
@@ -164,7 +164,7 @@ class Run:
                 return
             # The best model goes first: if the process is killed in between, what leads to it is
             # done again, whereas a checkpoint that knows of it would never write it.
-            if self.scores and progress.best(1, training.metrics[0]) == [progress.update]:
+            if self.scores.valid and progress.best(1, training.metrics[0]) == [progress.update]:
                 self._offer(judged_weights(state), {"update": progress.update})
             self.checkpoints.save(state, progress, surroundings(self.model))
             self.checkpoints.prune(progress, training)
@@ -173,14 +173,14 @@ class Run:
         """Makes these weights, just validated, the best model, unless the one there is better."""
         metric = self.config.training.metrics[0]
         there = self.best_scores().get(metric)
-        now = self.scores[metric]
+        now = self.scores.valid[metric]
         gain = 1.0 if there is None else Progress.rank(now, metric) - Progress.rank(there, metric)
         if gain > 0 or (gain == 0 and "average" not in origin):
-            scores = {**origin, "valid": self.scores}
+            scores = {**origin, **self.scores.record}
             save_model(self.best, self.config, self.tokenizers, weights, scores, self.base)
 
-    def _validate(self, progress: Progress, log: Log) -> dict[str, float]:
-        """Perplexity always; scores of greedy translations when it is time for them."""
+    def _validate(self, progress: Progress, log: Log) -> Scores:
+        """Perplexity and accuracy; scores of greedy translations when it is time for them."""
         training = self.config.training
         validations = -(-progress.update // training.validate_every)
         final = progress.limit(training) is not None
@@ -212,8 +212,8 @@ class Run:
             model = new_model(self.config, self.tokenizers).eval()
             set_weights(model, mean, self.folder)
             self.scores = self.validation.scores(model, log)
-            log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores)}")
-            record |= {"average": sorted(chosen), "valid": self.scores}
+            log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores.valid)}")
+            record |= {"average": sorted(chosen), **self.scores.record}
             with distributed.together():
                 if distributed.leads():
                     self._offer(mean, {"average": sorted(chosen)})

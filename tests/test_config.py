@@ -154,7 +154,8 @@ VALUES: dict[str, str | list[str]] = {
     "training: {metrics: bleu}": "line 2: training.metrics: must be a list such as [a, b], "
     'not "bleu"',
     "training: {metrics: []}": "line 2: training.metrics: must be a list of 1 or more, not of 0",
-    "training:\n  metrics:\n  - ppl\n  - belu": "line 5: training.metrics.1: must be ppl, bleu, "
+    "training:\n  metrics:\n  - ppl\n  - belu": "line 5: training.metrics.1: must be ppl, "
+    "accuracy, bleu, "
     'chrf, chrf++, ter, rouge1, rouge2, rougeL, rougeLsum or exact, not "belu"; did you mean bleu?',
     "training: {metrics: [ppl, ppl]}": "line 2: training.metrics: names a metric twice",
     "training: {betas: [0.9]}": "line 2: training.betas: must be a list of 2 or more, not of 1",
@@ -286,7 +287,8 @@ CORPORA: dict[str, str | list[str]] = {
     "{path: a, tag: <0x0A>}": "tag: <0x0A> is a piece that has another meaning; take another word",
     "{path: a, tag: <mask>}": "tag: <mask> is a piece that has another meaning; take another word",
     "{path: a, objective: infiling}": "objective.task: must be translation, infilling, masking, "
-    'deletion, permutation, spans or language_modelling, not "infiling"; did you mean infilling?',
+    "deletion, permutation, spans, language_modelling or masked_language_modelling, "
+    'not "infiling"; did you mean infilling?',
     "{path: a, objective: {task: masking, poisson_lambda: 1}}": "objective.poisson_lambda: "
     "is an option of task: infilling, not masking",
     "{path: a, objective: {task: spans, noise_density: 1.5}}": "objective.noise_density: "
@@ -337,10 +339,14 @@ STDIN_AGAIN = "is read again and again; standard input (-) is for data.train"
 TOGETHER: dict[str, str | list[str]] = {
     "train: [{path: a, weight: 1}, b]\nvalid: b": f"line 2: data.train: {ALL_WEIGHTS}",
     "train: [a]\nvalid: {path: b, objective: infilling}": "line 1: training.metrics: "
-    "only the perplexity "
-    "of an objective such as that of data.valid is judged; set it to [ppl]",
+    "an objective such as that of data.valid has perplexity and accuracy alone; set it to [ppl]",
     "train: [a]\nvalid: b\ntest: {t: {path: b, objective: masking}}": "line 4: "
-    "data.test.t.objective: is for data.train and data.valid; tests are translated",
+    "data.test.t.objective: is for what is learned or validated; tests are translated",
+    "train: [a]\nvalid: b\nwatch: {w: {path: '-', tag: <x>, weight: 1}}": [
+        f"line 4: data.watch.w.{UNKNOWN_TAG}",
+        "line 4: data.watch.w.weight: is for data.train; other sets stay whole",
+        f"line 4: data.watch.w: {STDIN_AGAIN}",
+    ],
     "train: [{path: a, weight: 0}]\nvalid: b": "line 2: data.train: "
     "all weights are 0; give a corpus to learn from more",
     "train: [{path: a, weight: 1}]\nvalid: b\ntemperature: 5": "line 4: data.temperature: "
@@ -438,7 +444,7 @@ OPTIONS = """
     data.valid.source data.valid.source.member data.valid.source.path data.valid.source.sha256
     data.valid.source.urls data.valid.tag data.valid.target data.valid.target.member
     data.valid.target.path data.valid.target.sha256 data.valid.target.urls data.valid.urls
-    data.valid.weight decoding decoding.batch_tokens decoding.beam decoding.candidates
+    data.valid.weight data.watch decoding decoding.batch_tokens decoding.beam decoding.candidates
     decoding.coverage_penalty decoding.diversity_groups decoding.diversity_penalty decoding.engine
     decoding.length_normalization decoding.length_penalty decoding.max_length
     decoding.max_length_ratio decoding.min_length decoding.min_length_ratio decoding.min_p
@@ -500,6 +506,24 @@ def test_wrong_rules_are_explained_exactly(rule, expected):
 def test_corpora_that_do_not_fit_each_other_are_explained_exactly(text, expected):
     below = "\n".join(f"  {line}" for line in text.split("\n"))
     assert complaint(f"data:\n{below}\n") == lines(expected)
+
+
+def test_objectives_that_the_model_cannot_learn_are_explained():
+    text = (
+        "data:\n"
+        "  train: [{path: a, objective: masked_language_modelling}]\n"
+        "  valid: b\n"
+        "  watch:\n"
+        "    w: {path: b, objective: spans}\n"
+        "model: {kind: lstm, share_embeddings: none}\n"
+        "tokenizer: {shared: false}\n"
+    )
+    assert complaint(text) == [
+        "line 2: data.train.0.objective: compares the encoder's states with embeddings, which must "
+        "be as wide; set it to another, or model.embedding_dim to 512, which model.dim is",
+        "line 5: data.watch.w.objective: sources and targets of spans have pieces in common; set "
+        "it to another, or tokenizer.shared to true",
+    ]
 
 
 @pytest.mark.parametrize(("text", "expected"), FILES.items())

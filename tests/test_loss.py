@@ -14,10 +14,10 @@ from seq2seq.data.tokenizer import PAD
 from seq2seq.models import MODELS, Seq2Seq
 from seq2seq.training import loss
 from seq2seq.training.loss import (
-    ChunkedCrossEntropy,
     Criterion,
     cross_entropy,
-    perplexity,
+    judge,
+    judged,
     summed_loss,
 )
 
@@ -218,28 +218,99 @@ def test_perplexity_does_not_depend_on_batch_size(kind):
     model, store = tiny(kind, dropout=0.5).eval(), pairs(13)
     _, nll, tokens = nll_by_hand(model, batch_of(store), 0.0)
     for size in (1, 17, 40, 10**6):
-        found = perplexity(model, Batches(store, size))
-        assert found == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+        found = judge(model, Batches(store, size))
+        assert found.perplexity == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_accuracy_is_the_share_of_the_likeliest_by_hand(kind):
+    model, store = tiny(kind, seed=3).eval(), pairs(40)
+    batch = batch_of(store)
+    likeliest = model.project(model(batch.source, batch.target_in)).argmax(dim=-1)
+    real = batch.target_out != PAD
+    share = 100 * (likeliest == batch.target_out)[real].float().mean().item()
+    assert 0 < share < 100
+    for size in (17, 10**6):
+        assert judge(model, Batches(store, size)).accuracy == pytest.approx(share)
 
 
 def test_perplexity_that_no_number_holds_is_infinite():
     model = tiny("transformer").eval()
     with torch.no_grad():
         model.output_weight.mul_(1e6)
-    assert perplexity(model, Batches(pairs(3), 100)) == math.inf
+    assert judge(model, Batches(pairs(3), 100)).perplexity == math.inf
 
 
-def test_judging_works_out_no_gradients(monkeypatch):
-    held = []
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_what_is_judged_is_what_is_learned_from(monkeypatch, precision):
+    """Likelihoods in chunks, beside those that come with gradients."""
+    monkeypatch.setitem(loss.CHUNK, "cpu", 4 * VOCAB)
+    hidden, weight, targets = drawn(11, 5, VOCAB)
+    low, master = hidden.detach().to(precision), weight.detach().float()
+    nats, right = judged(low, master, targets).tolist()
+    assert nats == pytest.approx(
+        cross_entropy(low[None], master, targets, 0.0).nll.item(), rel=1e-2
+    )
+    assert right == (low @ master.to(precision).T).argmax(dim=1).eq(targets).sum()
 
-    def forward(ctx: Any, *inputs: Any) -> Any:
-        outputs = whole(ctx, *inputs)
-        held.extend(tensor.numel() for tensor in ctx.gradients)
-        return outputs
 
-    whole = ChunkedCrossEntropy.forward
-    monkeypatch.setattr(ChunkedCrossEntropy, "forward", staticmethod(forward))
-    perplexity(tiny("transformer").eval(), Batches(pairs(3), 100))
-    assert held == [0, 0]
-    summed_loss(tiny("transformer"), batch_of(pairs(3)))
-    assert all(held[2:])
+# What the encoder must tell
+
+
+def masked_batch() -> Batch:
+    """Pairs of which the first and the third are the encoder's alone, at two places each."""
+    batch = batch_of(pairs(5))
+    masked = torch.full_like(batch.source, PAD)
+    for row in (0, 2):
+        masked[row, 0], masked[row, 2] = 5 + row, 6
+        batch.target_out[row] = PAD
+    tokens = int((batch.target_out != PAD).sum()) + 4
+    return batch._replace(masked=masked, target_tokens=tokens)
+
+
+def wide(kind: str, **options: Any) -> Any:
+    """A model whose embeddings are as wide as its encoder's states."""
+    more = {"embedding_dim": 16} if kind == "lstm" else {}
+    return config_of(kind, model=more, **options)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_what_the_encoder_tells_is_its_states_by_the_embeddings(kind, smoothing):
+    model, batch = build_tiny(wide(kind)).double().eval(), masked_batch()
+    assert batch.masked is not None
+    states = model.read(batch.source)["states"]
+    logits = torch.cat(
+        [
+            (states @ model.source_weight.T)[batch.masked != PAD],
+            model.project(model(batch.source, batch.target_in))[batch.target_out != PAD],
+        ]
+    )
+    true = torch.cat([batch.masked[batch.masked != PAD], batch.target_out[batch.target_out != PAD]])
+    found = summed_loss(model, batch, smoothing)
+    by_hand = functional.cross_entropy(logits, true, label_smoothing=smoothing, reduction="sum")
+    torch.testing.assert_close(found.smoothed, by_hand)
+    torch.testing.assert_close(found.nll, functional.cross_entropy(logits, true, reduction="sum"))
+    weights = [*model.parameters()]
+    gradients = torch.autograd.grad(found.smoothed, weights)
+    torch.testing.assert_close(gradients, torch.autograd.grad(by_hand, weights))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_two_passes_of_what_the_encoder_tells_are_drawn_together(kind):
+    config = wide(kind, r_drop=3.0)
+    model, batch = build_tiny(config).double(), masked_batch()  # without dropout they agree
+    found, plain = Criterion(model, config.training)(batch), summed_loss(model, batch, 0.1)
+    torch.testing.assert_close(found, plain)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_where_only_the_encoder_learns_the_decoder_gets_no_gradient(kind):
+    model, batch = build_tiny(wide(kind)), masked_batch()
+    assert batch.masked is not None
+    rows = torch.tensor([0, 2])
+    alone = Batch(*(ids[rows] for ids in batch[:3]), 4, batch.masked[rows])
+    summed_loss(model, alone, 0.1).smoothed.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name  # processes wait for it
+        assert bool(parameter.grad.any()) == name.startswith(("encoder", "embeddings")), name

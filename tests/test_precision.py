@@ -12,7 +12,7 @@ from torch import Tensor
 from seq2seq.data.batches import Batches
 from seq2seq.errors import UserError
 from seq2seq.models import MODELS, Seq2Seq
-from seq2seq.training.loss import Criterion, perplexity
+from seq2seq.training.loss import Criterion, judge
 from seq2seq.training.precision import NAMES, PRECISIONS, choose_precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -138,7 +138,7 @@ def test_gradients_of_many_batches_are_added_up_in_float32(kind):
 @pytest.mark.parametrize("kind", MODELS)
 def test_perplexity_is_near_that_of_float32(kind):
     batches = Batches(pairs(20), 50)
-    found = [perplexity(a_model(kind, name)[0].eval(), batches) for name in ("fp32", "bf16")]
+    found = [judge(a_model(kind, name)[0].eval(), batches).perplexity for name in ("fp32", "bf16")]
     assert found[0] != found[1]
     assert found[1] == pytest.approx(found[0], rel=2**-7)
 

@@ -108,7 +108,16 @@ def test_the_curves_are_the_numbers_of_the_log(own, command):
     minutes = [one["minutes"] * 60 for one in run["updates"]]
     assert minutes == pytest.approx([one["seconds"] for one in logged], rel=1e-4)
     assert {chart["key"] for chart in given["charts"]} == {
-        *("loss", "ppl", "bleu", "learning_rate", "tokens_per_second", "gradient_norm", "padding")
+        *(
+            "loss",
+            "ppl",
+            "accuracy",
+            "bleu",
+            "learning_rate",
+            "tokens_per_second",
+            "gradient_norm",
+            "padding",
+        )
     }
 
 

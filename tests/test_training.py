@@ -31,8 +31,8 @@ from seq2seq.training import learner as engine
 from seq2seq.training import loop
 from seq2seq.training.checkpoint import Checkpoints, Progress
 from seq2seq.training.learner import Learner
-from seq2seq.training.loss import perplexity
-from seq2seq.training.progress import Log, keep_lines
+from seq2seq.training.loss import judge as judgement
+from seq2seq.training.progress import Log, Scores, keep_lines
 from seq2seq.training.schedule import learning_rate
 
 # The loop
@@ -113,7 +113,7 @@ def train_in(
 
     def judge(progress: Progress) -> dict[str, float]:
         with learner.judged() as model:
-            return {"ppl": perplexity(model, VALID)}
+            return {"ppl": judgement(model, VALID).perplexity}
 
     with Watch(folder, config.training, progress, kill_at) as log:
         next(learner.model.parameters()).register_hook(
@@ -124,7 +124,7 @@ def train_in(
             batches,
             config.training,
             progress=progress,
-            validate=validate or judge,
+            validate=lambda now: Scores((validate or judge)(now), {}),
             save=lambda progress: checkpoints.save(learner.state(), progress, {}),
             log=log,
             stop=lambda: stop_at is not None and log.last >= stop_at,

@@ -190,6 +190,8 @@ class Data(Section):
     """The corpora to learn from."""
     valid: TextCorpus
     """The pairs that every choice is made on: early stopping, the best checkpoint."""
+    watch: Annotated[dict[Name, TextCorpus], FREE] = {}
+    """Sets by name that are judged beside it, each with its tag and objective, to be looked at."""
     test: Annotated[dict[Name, TextCorpus], FREE] = {}
     """Any number of test sets, by name."""
     normalize: list[Normalizer] = []
@@ -205,6 +207,16 @@ class Data(Section):
     prepared: Annotated[Text | None, FREE] = None
     """The folder for prepared data; data/prepared/<name> unless given."""
 
+    @property
+    def learned(self) -> dict[str, Corpus]:
+        """The corpora that are learned from, by the names of their options."""
+        return {f"train.{number}": corpus for number, corpus in enumerate(self.train)}
+
+    @property
+    def judged(self) -> dict[str, Corpus]:
+        """The corpora that a validation looks at, by the names of their options."""
+        return {"valid": self.valid, **{f"watch.{name}": one for name, one in self.watch.items()}}
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         weights = [corpus.weight for corpus in self.train]
         given = [weight for weight in weights if weight is not None]
@@ -217,9 +229,8 @@ class Data(Section):
         if sum(source.path == STDIN for corpus in self.train for source in corpus.sources) > 1:
             yield "train", "standard input (-) can be read only once"
         tags = {corpus.tag for corpus in self.train} | {None}
-        kept = {"valid": self.valid, **{f"test.{name}": test for name, test in self.test.items()}}
-        learned = {f"train.{number}": corpus for number, corpus in enumerate(self.train)}
-        for name, corpus in {**learned, "valid": self.valid}.items():
+        kept = {**self.judged, **{f"test.{name}": test for name, test in self.test.items()}}
+        for name, corpus in {**self.learned, **self.judged}.items():
             if corpus.references:
                 yield f"{name}.references", "are for test sets; one target is learned from"
         for name, corpus in kept.items():
@@ -228,7 +239,10 @@ class Data(Section):
             for option in ("weight", "filters"):
                 if getattr(corpus, option) is not None:
                     yield f"{name}.{option}", "is for data.train; other sets stay whole"
-            if corpus.objective != TRANSLATION and name != "valid":
-                yield f"{name}.objective", "is for data.train and data.valid; tests are translated"
+            if corpus.objective != TRANSLATION and name not in self.judged:
+                yield (
+                    f"{name}.objective",
+                    "is for what is learned or validated; tests are translated",
+                )
             if corpus.tag not in tags:
                 yield f"{name}.tag", "is the tag of no corpus in data.train, so no model knows it"

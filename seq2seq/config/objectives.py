@@ -1,14 +1,15 @@
 """Options of what is learned from a corpus: each objective is a section, or a name alone.
 
-All but translation make the source out of the target, so that plain text can be learned from: a
-corpus whose source and target are one file.
+All but translation change the source, so that plain text can be learned from: a corpus whose source
+and target are one file.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from seq2seq.config.section import PositiveOrZero, Section, by_name
+from seq2seq.config.section import PositiveOrZero, Section, Share, by_name
 
 Proportion = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
@@ -76,7 +77,33 @@ class LanguageModelling(Section):
     """What is learned."""
 
 
-Task = Translation | Infilling | Masking | Deletion | Permutation | Spans | LanguageModelling
+class MaskedLanguageModelling(Section):
+    """The encoder alone: which pieces some were that it cannot see (Devlin et al. 2019)."""
+
+    task: Literal["masked_language_modelling"]
+    """What is learned."""
+    mask_ratio: Proportion = 0.15
+    """Share of the pieces that it must tell."""
+    random_ratio: Share = 0.1
+    """Share of these in whose place stands any other piece, and not <mask>."""
+    keep_ratio: Share = 0.1
+    """Share of these that stay as they are."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        if self.random_ratio + self.keep_ratio > 1:
+            yield "keep_ratio", "is more than random_ratio leaves; together they are at most 1"
+
+
+Task = (
+    Translation
+    | Infilling
+    | Masking
+    | Deletion
+    | Permutation
+    | Spans
+    | LanguageModelling
+    | MaskedLanguageModelling
+)
 TASKS: dict[str, type[Section]] = {
     get_args(section.model_fields["task"].annotation)[0]: section for section in get_args(Task)
 }
@@ -91,6 +118,6 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # as T5 call
 
 def pieces_of(objective: Task) -> tuple[str, ...]:
     """The pieces that a tokenizer must have for an objective, and that text never becomes."""
-    if isinstance(objective, Infilling | Masking):
+    if isinstance(objective, Infilling | Masking | MaskedLanguageModelling):
         return (MASK,)
     return SENTINELS if isinstance(objective, Spans) else ()

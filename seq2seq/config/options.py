@@ -16,7 +16,7 @@ from seq2seq.config.section import (
     Name,
     Section,
 )
-from seq2seq.config.training import Training
+from seq2seq.config.training import OF_TRUE_TEXT, Training
 
 Reported = Literal[
     "ppl",
@@ -93,19 +93,27 @@ class Config(Section):
                 f"there is one way to cut text into {kind}s; set it to none, or tokenizer.kind "
                 "to unigram or bpe",
             )
-        for number, corpus in enumerate(self.data.train):
-            if corpus.objective.task == "spans" and not self.tokenizer.shared:
+        if self.data.valid.objective != TRANSLATION and {*self.training.metrics} - {*OF_TRUE_TEXT}:
+            yield (
+                "training.metrics",
+                "an objective such as that of data.valid has perplexity and accuracy alone; set it "
+                "to [ppl]",
+            )
+        width = getattr(self.model, "embedding_dim", self.model.dim)
+        for name, corpus in {**self.data.learned, **self.data.judged}.items():
+            task = corpus.objective.task
+            if task == "spans" and not self.tokenizer.shared:
                 yield (
-                    f"data.train.{number}.objective",
+                    f"data.{name}.objective",
                     "sources and targets of spans have pieces in common; set it to another, or "
                     "tokenizer.shared to true",
                 )
-        if self.data.valid.objective != TRANSLATION and self.training.metrics != ["ppl"]:
-            yield (
-                "training.metrics",
-                "only the perplexity of an objective such as that of data.valid is judged; set it "
-                "to [ppl]",
-            )
+            if task == "masked_language_modelling" and width != self.model.dim:
+                yield (
+                    f"data.{name}.objective",
+                    "compares the encoder's states with embeddings, which must be as wide; set it "
+                    f"to another, or model.embedding_dim to {self.model.dim}, which model.dim is",
+                )
         model, fsdp = dict(self.model), self.training.parallel == "fsdp"
         if fsdp and model.get("layer_dropout"):
             yield (

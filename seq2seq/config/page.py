@@ -30,7 +30,7 @@ def page() -> str:
         "Written by `python -m seq2seq.config`; the text itself stands beside each option there.",
         "",
         "An option marked \\* may change between stopping a run and resuming it. "
-        "Each entry of `data.train` and of `data.test` is like `data.valid`.",
+        "Each entry of `data.train`, `data.watch` and `data.test` is like `data.valid`.",
     ]
     sections: dict[type[Section], str] = {}
     for above, section in all_sections():

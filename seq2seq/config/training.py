@@ -21,6 +21,7 @@ from seq2seq.config.tuning import Lora, TextOrigin
 
 Metric = Literal[  # that a model can be chosen by
     "ppl",
+    "accuracy",
     "bleu",
     "chrf",
     "chrf++",
@@ -32,6 +33,7 @@ Metric = Literal[  # that a model can be chosen by
     "exact",
 ]
 LOWER_IS_BETTER = frozenset({"ppl", "bpc", "ter"})
+OF_TRUE_TEXT = ("ppl", "accuracy")  # of the pieces that should be said; the others translate first
 
 Schedule = Literal[
     "inverse_sqrt", "cosine", "linear", "constant", "warmup_stable_decay", "reduce_on_plateau"
@@ -94,7 +96,7 @@ class Training(Section):
     validate_every: Count = 500
     """Updates between validations, each of which saves a checkpoint."""
     decode_every: Count = 1
-    """Validations between those that also translate; the others give perplexity alone."""
+    """Validations between those that also translate; the others give perplexity and accuracy."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["bleu", "ppl"]
     """What to validate by; the first decides which checkpoint is best, and when to stop."""
     patience: Annotated[Count | None, FREE] = 10

@@ -27,13 +27,20 @@ STRETCH = 1 << 20
 class Batch(NamedTuple):
     """Some pairs as rectangles of ids, padded on the right.
 
-    `target_in` is what the decoder reads, `<s>` first; `target_out` what it must say, `</s>` last.
+    `target_in` is what the decoder reads, `<s>` first; `target_out` what it must say, `</s>` last;
+    `masked` what the encoder must say of the source, if it must of any.
     """
 
     source: Tensor  # (B, S)
     target_in: Tensor  # (B, T)
     target_out: Tensor  # (B, T)
-    target_tokens: int  # all of target_out that is not padding
+    target_tokens: int  # all of target_out and of masked that is not padding
+    masked: Tensor | None = None  # (B, S)
+
+    @property
+    def ids(self) -> dict[str, Tensor]:
+        """The rectangles by name."""
+        return {name: ids for name, ids in self._asdict().items() if isinstance(ids, Tensor)}
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device.
@@ -42,19 +49,24 @@ class Batch(NamedTuple):
         """
         if device.type == "cpu":
             return self
-        ids = [rounded_up(tensor) for tensor in self[:3]]
+        ids = {name: rounded_up(tensor) for name, tensor in self.ids.items()}
         if device.type == "cuda":
-            ids = [tensor.pin_memory() for tensor in ids]
-        source, target_in, target_out = (tensor.to(device, non_blocking=True) for tensor in ids)
-        return self._replace(source=source, target_in=target_in, target_out=target_out)
+            ids = {name: tensor.pin_memory() for name, tensor in ids.items()}
+        there = {name: tensor.to(device, non_blocking=True) for name, tensor in ids.items()}
+        return Batch(**there, target_tokens=self.target_tokens)
+
+    def twice(self) -> "Batch":
+        """The batch with each pair once more, behind all of them."""
+        again = {name: ids.repeat(2, 1) for name, ids in self.ids.items()}
+        return Batch(**again, target_tokens=2 * self.target_tokens)
 
     def halves(self) -> Iterator["Batch"]:
         """The batch in two, unless it is of one pair."""
         middle = -(-len(self.source) // 2)
-        for source, target_in, target_out in zip(
-            *(ids.split(middle) for ids in self[:3]), strict=True
-        ):
-            yield Batch(source, target_in, target_out, int((target_out != PAD).sum()))
+        names = list(self.ids)
+        for parts in zip(*(ids.split(middle) for ids in self.ids.values()), strict=True):
+            half = dict(zip(names, parts, strict=True))
+            yield Batch(**half, target_tokens=said(half["target_out"], half.get("masked")))
 
 
 class Batches:
@@ -96,23 +108,28 @@ class Batches:
         """The batch of some pairs, in the pieces and with the noise of this epoch."""
         if not len(pairs):
             return self._nothing()
-        store, numbers = self.store, pairs
+        store, numbers, hidden = self.store, pairs, None
         if self.resampler:
             store, pairs = self.resampler(store, pairs, epoch), np.arange(len(pairs))
         if self.objectives:
             some = Store(*(take(side, pairs) for side in store))
-            store, pairs = self.objectives(some, numbers, epoch), np.arange(len(pairs))
-        source = rectangle(store.source, pairs)
-        target = rectangle(store.target, pairs)
+            (store, hidden), pairs = self.objectives(some, numbers, epoch), np.arange(len(pairs))
+        source = ended(store.source, pairs)
+        target = ended(store.target, pairs)
         target_in = np.roll(target, 1, axis=1)
         target_in[target_in == EOS] = PAD  # not needed as input; in the last column it wrapped
         target_in[:, 0] = BOS
-        tokens = int(store.target.lengths[pairs].sum()) + len(pairs)  # </s> counts
+        masked = None
+        if hidden is not None and hidden.lengths.any():
+            masked = torch.from_numpy(rectangle(hidden, pairs, source.shape[1]))
+            target[hidden.lengths > 0] = PAD
+        target_out = torch.from_numpy(target)
         return Batch(
             torch.from_numpy(source),
             torch.from_numpy(target_in),
-            torch.from_numpy(target),
-            tokens,
+            target_out,
+            said(target_out, masked),
+            masked,
         )
 
     def updates_of(self, epoch: int, accumulate: int) -> list[list[np.ndarray]]:
@@ -123,7 +140,8 @@ class Batches:
     def _nothing(self) -> Batch:
         """A batch to go through the motions with, of which nothing is to be said."""
         batch = self.collate(np.array([0]))
-        return batch._replace(target_out=torch.full_like(batch.target_out, PAD), target_tokens=0)
+        nothing = torch.full_like(batch.target_out, PAD)
+        return batch._replace(target_out=nothing, target_tokens=0, masked=None)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self.collate(pairs) for pairs in self.in_order())
@@ -210,13 +228,24 @@ def rounded_up(ids: Tensor) -> Tensor:
     return torch.nn.functional.pad(ids, (0, -ids.shape[1] % 8), value=PAD)
 
 
-def rectangle(side: Side, rows: np.ndarray) -> np.ndarray:
+def said(target_out: Tensor, masked: Tensor | None) -> int:
+    """How many tokens a model must say."""
+    return sum(int((ids != PAD).sum()) for ids in (target_out, masked) if ids is not None)
+
+
+def ended(side: Side, rows: np.ndarray) -> np.ndarray:
     """Some segments of a side (B,), each with `</s>` behind it, padded: (B, S) of int64."""
+    lengths = side.offsets[rows + 1] - side.offsets[rows]
+    padded = rectangle(side, rows, lengths.max() + 1)
+    padded[np.arange(len(rows)), lengths] = EOS
+    return padded
+
+
+def rectangle(side: Side, rows: np.ndarray, width: int) -> np.ndarray:
+    """Some segments of a side (B,), padded to a width: (B, width) of int64."""
     starts = side.offsets[rows]
-    lengths = side.offsets[rows + 1] - starts
-    columns = np.arange(lengths.max() + 1)
-    within = columns < lengths[:, None]
+    columns = np.arange(width)
+    within = columns < (side.offsets[rows + 1] - starts)[:, None]
     padded = np.full(within.shape, PAD, np.int64)
     padded[within] = side.ids[(starts[:, None] + columns)[within]]
-    padded[np.arange(len(rows)), lengths] = EOS
     return padded

@@ -1,4 +1,4 @@
-"""What is learned from text alone: sources made of targets, by noise that is drawn anew each epoch.
+"""What is learned from text alone: sources with noise, which is drawn anew each epoch.
 
 A draw depends on the seed, the epoch and the pair, so that a batch, its company and a pause in the
 training change nothing. Noise is made of pieces; a tag in front of a source stays there.
@@ -17,6 +17,7 @@ from seq2seq.config.objectives import (
     Deletion,
     Infilling,
     LanguageModelling,
+    MaskedLanguageModelling,
     Masking,
     Permutation,
     Spans,
@@ -24,16 +25,25 @@ from seq2seq.config.objectives import (
     Translation,
 )
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import Tokenizer, Tokenizers
+from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 
 SENTENCE_END = re.compile(r"[.!?。！？।]+[\"'»”’)\]]*$")  # noqa: RUF001 (of scripts that have these)
 
 
 class Pair(NamedTuple):
-    """What is to be read, and what is to be said."""
+    """What is to be read, and what is to be said: by the decoder, or by the encoder alone."""
 
     source: list[int]
     target: list[int]
+    masked: Sequence[int] = ()
+    """What the encoder must say at each position of the source, PAD where nothing."""
+
+
+class Learned(NamedTuple):
+    """What is learned of some pairs; where a pair has something masked, no target is said."""
+
+    pairs: Store
+    masked: Side
 
 
 class Objectives:
@@ -53,9 +63,9 @@ class Objectives:
         """Whether all pairs stay as they are."""
         return not any(self.makers)
 
-    def __call__(self, some: Store, pairs: np.ndarray, epoch: int) -> Store:
+    def __call__(self, some: Store, pairs: np.ndarray, epoch: int) -> Learned:
         """What is learned of some pairs in an epoch; `pairs` are their numbers in the corpora."""
-        made: list[Pair] = []
+        made = []
         for row, number in enumerate(pairs.tolist()):
             source, target = (side.segment(row) for side in some)
             make = self.makers[int(np.searchsorted(self.ends, number, side="right"))]
@@ -63,28 +73,31 @@ class Objectives:
                 made.append(Pair(source, target))
                 continue
             front = source[: 1 if source and self.tokenizers.source.is_tag(source[0]) else 0]
-            bare, target = make(
-                source[len(front) :], np.random.default_rng((self.seed, epoch, number))
-            )
-            made.append(Pair([*front, *bare], target))
-        return Store(*(Side.of([list(ids) for ids in side]) for side in zip(*made, strict=True)))
+            random = np.random.default_rng((self.seed, epoch, number))
+            bare, target, masked = make(Pair(source[len(front) :], target), random)
+            made.append(Pair([*front, *bare], target, masked and [*[PAD] * len(front), *masked]))
+        sources, targets, hidden = (Side.of([*side]) for side in zip(*made, strict=True))
+        return Learned(Store(sources, targets), hidden)
 
 
-Maker = Callable[[list[int], Generator], Pair]
+Maker = Callable[[Pair, Generator], Pair]
 
 
 def maker(task: Task, tokenizers: Tokenizers) -> Maker | None:
-    """What makes a pair of a text; None if pairs stay as they are."""
+    """What makes another pair of one; None if pairs stay as they are."""
     source = tokenizers.source
     if isinstance(task, Translation):
         return None
     if isinstance(task, LanguageModelling):
-        return lambda text, random: Pair([], text)
+        return lambda pair, random: Pair([], pair.target)
+    if isinstance(task, MaskedLanguageModelling):
+        mask = source.tag(MASK)
+        return lambda pair, random: concealed(pair.source, task, mask, source.ordinary, random)
     if isinstance(task, Spans):
         sentinels = [source.tag(name) for name in SENTINELS]
-        return lambda text, random: corrupted(text, task, sentinels, random)
+        return lambda pair, random: corrupted(pair.source, task, sentinels, random)
     noise = noise_of(task, source)
-    return lambda text, random: Pair(noise(text, random), text)
+    return lambda pair, random: Pair(noise(pair.source, random), pair.target)
 
 
 def noise_of(task: Task, tokenizer: Tokenizer) -> Callable[[list[int], Generator], list[int]]:
@@ -106,23 +119,51 @@ def noise_of(task: Task, tokenizer: Tokenizer) -> Callable[[list[int], Generator
     return infill
 
 
+def concealed(
+    text: list[int],
+    task: MaskedLanguageModelling,
+    mask: int,
+    ordinary: Sequence[int],
+    random: Generator,
+) -> Pair:
+    """The text with some pieces hidden, one at least, which the encoder must tell.
+
+    Those in whose place any other is to stand get one of the `ordinary`. Of a text without pieces
+    it must tell the `</s>`.
+    """
+    if not text:
+        return Pair([], [], [EOS])
+    places = chosen(len(text), task.mask_ratio, random)
+    if not places.any():
+        places[random.integers(len(text))] = True
+    read, said = list(text), [PAD] * len(text)
+    for place in np.flatnonzero(places).tolist():
+        said[place] = text[place]
+        fate = random.random() - task.keep_ratio
+        if fate >= task.random_ratio:
+            read[place] = mask
+        elif fate >= 0:
+            read[place] = int(random.choice(ordinary))
+    return Pair(read, [], said)
+
+
 def masked(text: list[int], share: float, mask: int, random: Generator) -> list[int]:
     """The text with some pieces masked."""
-    hidden = chosen(len(text), share, random)
-    return [mask if hide else piece for piece, hide in zip(text, hidden, strict=True)]
+    places = chosen(len(text), share, random)
+    return [mask if hide else piece for piece, hide in zip(text, places, strict=True)]
 
 
 def thinned(text: list[int], share: float, random: Generator) -> list[int]:
     """The text with some pieces left out."""
-    hidden = chosen(len(text), share, random)
-    return [piece for piece, hide in zip(text, hidden, strict=True) if not hide]
+    places = chosen(len(text), share, random)
+    return [piece for piece, hide in zip(text, places, strict=True) if not hide]
 
 
 def chosen(size: int, share: float, random: Generator) -> np.ndarray:
     """A share of so many places, at random."""
-    hidden = np.zeros(size, bool)
-    hidden[random.permutation(size)[: rounded(size * share, random)]] = True
-    return hidden
+    places = np.zeros(size, bool)
+    places[random.permutation(size)[: rounded(size * share, random)]] = True
+    return places
 
 
 def rounded(number: float, random: Generator) -> int:

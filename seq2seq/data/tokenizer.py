@@ -98,6 +98,11 @@ class Tokenizer:
         return bool(self._processor.piece_to_id(piece) != UNK)
 
     @property
+    def ordinary(self) -> list[int]:
+        """The ids of the pieces that text may be cut into, but for bytes."""
+        return list(self._pieces.ids.values())
+
+    @property
     def scores(self) -> list[float]:
         """The scores of the pieces that text may be cut into."""
         return list(self._pieces.scores.values())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seq2seq.config import Decoding
-from seq2seq.data.batches import rectangle
+from seq2seq.data.batches import ended
 from seq2seq.data.store import Side, Store
 from seq2seq.decoding.coverage import Step, covering
 from seq2seq.decoding.engine import Hypothesis, Request
@@ -87,7 +87,7 @@ class PyTorch:
         return found
 
     def _search(self, some: Sequence[Request], options: Decoding) -> list[list[Hypothesis]]:
-        ids = rectangle(Side.of([one.source for one in some]), np.arange(len(some)))
+        ids = ended(Side.of([one.source for one in some]), np.arange(len(some)))
         step: Step = self._step
         with torch.inference_mode():
             encoded = self.model.encode(torch.from_numpy(ids).to(self.device))

@@ -36,8 +36,12 @@ class Ensemble(Seq2Seq):
     def blocks(self) -> list[nn.Module]:
         return [block for model in self.models for block in model.blocks]
 
-    def encode(self, source: Tensor) -> Encoded:
-        return together([model.encode(source) for model in self.models])
+    def read(self, source: Tensor) -> Encoded:
+        return together([model.read(source) for model in self.models])
+
+    def remember(self, read: Encoded) -> Encoded:
+        parts = zip(self.models, self._of_each(read), strict=True)
+        return together([model.remember(own) for model, own in parts])
 
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
         parts = zip(self.models, self._of_each(encoded), strict=True)
@@ -46,6 +50,10 @@ class Ensemble(Seq2Seq):
     @property
     def output_weight(self) -> Tensor:
         return self.models[0].output_weight
+
+    @property
+    def source_weight(self) -> Tensor:
+        return self.models[0].source_weight
 
     def project(self, hidden: Tensor) -> Tensor:
         return hidden

@@ -42,9 +42,20 @@ class Seq2Seq(nn.Module, ABC):
     def blocks(self) -> list[nn.Module]:
         """The largest parts, in the order of their use: what is put together at a time (FSDP)."""
 
-    @abstractmethod
     def encode(self, source: Tensor) -> Encoded:
         """All that decoding needs to know of source ids (B, S), padded on the right."""
+        return self.remember(self.read(source))
+
+    @abstractmethod
+    def read(self, source: Tensor) -> Encoded:
+        """What the encoder makes of source ids (B, S): `states` (B, S, E) and what goes with them.
+
+        E is the width of the source embeddings, unless a recurrent model has it otherwise.
+        """
+
+    @abstractmethod
+    def remember(self, read: Encoded) -> Encoded:
+        """All that decoding needs to know of what was read."""
 
     @abstractmethod
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
@@ -54,6 +65,15 @@ class Seq2Seq(nn.Module, ABC):
     @abstractmethod
     def output_weight(self) -> Tensor:
         """The output projection (V, D), apart from the rest: a loss may take it in parts."""
+
+    @property
+    @abstractmethod
+    def source_weight(self) -> Tensor:
+        """The source embeddings (U, E), which tell of the encoder's states what pieces are meant.
+
+        U is the source vocabulary. So no layer is for the encoder's own learning alone, as with
+        Conneau and Lample (2019).
+        """
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""

@@ -60,16 +60,23 @@ class Recurrent(Seq2Seq):
     def blocks(self) -> list[nn.Module]:
         return []  # its networks are called by their weights, so that they stay together
 
-    def encode(self, source: Tensor) -> Encoded:
+    def read(self, source: Tensor) -> Encoded:
         padding = source == PAD
-        values, *last = self._read(self._embed(source, self.embeddings.source), padding)
-        encoded = {"mask": hiding(padding, values.dtype)}
-        for part, state in zip(self.parts, last, strict=True):
-            both_ends = torch.cat(list(state[-2:] if self.encoder.bidirectional else state[-1:]), 1)
-            first = self.bridge[part](both_ends).view(-1, self.layers, self.decoder.hidden_size)
+        states, *last = self._read(self._embed(source, self.embeddings.source), padding)
+        directions = 2 if self.encoder.bidirectional else 1
+        ends = {
+            part: torch.cat(list(state[-directions:]), 1)  # (B, D)
+            for part, state in zip(self.parts, last, strict=True)
+        }
+        return {"states": states, "mask": hiding(padding, states.dtype), **ends}
+
+    def remember(self, read: Encoded) -> Encoded:
+        encoded = {"mask": read["mask"]}
+        for part in self.parts:
+            first = self.bridge[part](read[part]).view(-1, self.layers, self.decoder.hidden_size)
             encoded[part] = first.tanh() if part == "hidden" else first  # (B, L, D)
         if self.attend is not None:
-            values = self.dropout(values)
+            values = self.dropout(read["states"])
             encoded |= {"keys": self.attend.project_keys(values), "values": values}
         return encoded
 
@@ -91,6 +98,10 @@ class Recurrent(Seq2Seq):
     @property
     def output_weight(self) -> Tensor:
         return self.embeddings.output.weight
+
+    @property
+    def source_weight(self) -> Tensor:
+        return self.embeddings.source.weight
 
     def start(self, encoded: Encoded) -> State:
         state = {part: encoded[part] for part in self.parts}

@@ -203,17 +203,19 @@ class Transformer(Seq2Seq):
         memories = [layer.cross_attention.memory for layer in self.decoder]  # used by `encode`
         return [*self.encoder, *memories, *self.decoder]
 
-    def encode(self, source: Tensor) -> Encoded:
+    def read(self, source: Tensor) -> Encoded:
         x = self._embed(source, self.embeddings.source, self.source_positions, start=0)
         mask = hiding(source == PAD, x.dtype)
         relations = self.source_positions.relations(0, source.shape[1])
         for number in range(self.encoder_layers):
             if not self._left_out():
                 x = self.encoder[number % len(self.encoder)](x, mask, relations)
-        x = self.encoder_norm(x)
-        encoded = {"mask": mask}
+        return {"states": self.encoder_norm(x), "mask": mask}
+
+    def remember(self, read: Encoded) -> Encoded:
+        encoded = {"mask": read["mask"]}
         for number, decoder_layer in enumerate(self.decoder):
-            keys, values = decoder_layer.cross_attention.project_memory(x)
+            keys, values = decoder_layer.cross_attention.project_memory(read["states"])
             encoded |= {f"{number}.keys": keys, f"{number}.values": values}
         return encoded
 
@@ -240,6 +242,10 @@ class Transformer(Seq2Seq):
     @property
     def output_weight(self) -> Tensor:
         return self.embeddings.output.weight
+
+    @property
+    def source_weight(self) -> Tensor:
+        return self.embeddings.source.weight
 
     def start(self, encoded: Encoded) -> State:
         like = encoded["0.keys"]

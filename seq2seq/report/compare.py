@@ -73,7 +73,7 @@ def best_scores(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
     metrics = dict.fromkeys(key for run in runs for one in run.validations for key in one["valid"])
     rows = []
     for metric in metrics:
-        better = min if metric in LOWER_IS_BETTER else max
+        better = min if curves.lower_is_better(metric) else max
         values = [
             [
                 one["valid"][metric]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config import LOWER_IS_BETTER
-from seq2seq.report.reading import Record, Run
+from seq2seq.report.reading import OF, Record, Run
 
 POINTS = 4_000  # of a page, of all its runs together: it must stay small
 MOST = 1_000  # of a run
@@ -30,6 +30,7 @@ class Chart(NamedTuple):
 
 METRICS = {  # as people write them
     "ppl": "Perplexity",
+    "accuracy": "Accuracy",
     "bpc": "Bits per character",
     "bleu": "BLEU",
     "chrf": "chrF",
@@ -46,8 +47,25 @@ METRICS = {  # as people write them
 
 
 def named(metric: str) -> str:
-    """A metric as people write it."""
-    return METRICS.get(metric, metric)
+    """A metric as people write it, and the set that it is of, if it is of one that is watched."""
+    bare, of, watched = metric.partition(OF)
+    return METRICS.get(bare, bare) + of + watched
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a metric is better."""
+    return metric.partition(OF)[0] in LOWER_IS_BETTER
+
+
+def what(metric: str) -> str:
+    """What is measured, of which set."""
+    bare, of, watched = metric.partition(OF)
+    some = f"the set {watched}, which is watched" if of else "the validation set"
+    if bare == "ppl":
+        return f"by piece, of {some}"
+    if bare == "accuracy":
+        return f"percent of the pieces of {some} that were the likeliest"
+    return f"of greedy translations of {some}"
 
 
 def charts_of(runs: Sequence[Run]) -> list[Chart]:
@@ -55,7 +73,7 @@ def charts_of(runs: Sequence[Run]) -> list[Chart]:
     trained = {key for run in runs for one in run.updates for key in one}
     validated = {key: None for run in runs for one in run.validations for key in one["valid"]}
     scores = [
-        Chart(key, named(key), "of greedy translations of the validation set", validated=True)
+        Chart(key, named(key), what(key), validated=True, logarithmic=key.startswith("ppl"))
         for key in validated
         if key != "ppl"
     ]
@@ -143,7 +161,8 @@ def best(chart: Chart, values: Values) -> str:
     """Where a line of validation begins and ends, and where it is best."""
     if not values:
         return ""
-    value, update = (min if chart.key in LOWER_IS_BETTER else max)(values, key=lambda pair: pair[0])
+    better = min if lower_is_better(chart.key) else max
+    value, update = better(values, key=lambda pair: pair[0])
     return (
         f"validation from {number(values[0][0])} to {number(values[-1][0])}, "
         f"best {number(value)} at update {update:,}"

@@ -18,6 +18,7 @@ from seq2seq.overview import Overview, overview
 from seq2seq.prepare import SETS, folder_of
 
 SECTIONS = ("scores", "curves", "samples", "data", "options", "environment")  # of a report
+OF = " of "  # between a metric and the set that is watched, where scores stand side by side
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def read(folder: Path) -> Run:
         overview_of(folder),
         config,
         updates,
-        [one for one in records if isinstance(one.get("valid"), dict)],
+        [side_by_side(one) for one in records if isinstance(one.get("valid"), dict)],
         samples,
         read_evaluations(folder, missing),
         json_object(standing(folder / BEST) / SCORES) or {},
@@ -97,6 +98,16 @@ def read(folder: Path) -> Run:
         read_environment(folder, missing),
         missing,
     )
+
+
+def side_by_side(validation: Record) -> Record:
+    """A validation with the scores of the sets watched beside it among the others."""
+    watched = {
+        f"{metric}{OF}{name}": score
+        for name, scores in validation.get("watch", {}).items()
+        for metric, score in scores.items()
+    }
+    return {**validation, "valid": validation["valid"] | watched}
 
 
 def overview_of(folder: Path) -> Overview:

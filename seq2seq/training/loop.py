@@ -16,10 +16,10 @@ from seq2seq.config import Training
 from seq2seq.data.batches import Batches, share
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Learner
-from seq2seq.training.progress import Log
+from seq2seq.training.progress import Log, Scores
 from seq2seq.training.schedule import learning_rate
 
-Validate = Callable[[Progress], dict[str, float]]
+Validate = Callable[[Progress], Scores]
 
 
 def train(
@@ -51,7 +51,7 @@ def train(
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
-        return progress.judged(scores.get(config.metrics[0]), config.metrics[0])
+        return progress.judged(scores.valid.get(config.metrics[0]), config.metrics[0])
 
     def saved(progress: Progress) -> Progress:
         log.sum_up()

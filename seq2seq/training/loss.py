@@ -1,10 +1,11 @@
-"""Label-smoothed cross-entropy, summed over target tokens.
+"""Label-smoothed cross-entropy, summed over all that must be said.
 
-Shapes: B pairs, T target positions, P passes over them, N target tokens that are not padding, n of
-them (of all passes) at a time, D width, V vocabulary.
+Shapes: B pairs, T target positions, P passes over them, N tokens that must be said, n of them (of
+all passes) at a time, D width, V vocabulary.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ LARGE_CHUNK = 64_000_000
 
 
 class Loss(NamedTuple):
-    """Sums over the target tokens of a batch, in nats."""
+    """Sums over the tokens that must be said of a batch, in nats."""
 
     smoothed: Tensor  # what training lowers
     nll: Tensor  # negative log-likelihood: what perplexity is made of
@@ -40,35 +41,46 @@ class Criterion(nn.Module):
 
     def forward(self, batch: Batch) -> Loss:
         """The loss of a batch. With r_drop, that of two passes, halved (Liang et al. 2021)."""
-        if not self.r_drop:
-            return summed_loss(self.model, batch, self.label_smoothing)
-        source, target_in, target_out = (ids.repeat(2, 1) for ids in batch[:3])
-        twice = Batch(source, target_in, target_out, 2 * batch.target_tokens)
-        hidden, targets = predictions(self.model, twice)
-        passes, true = torch.stack(hidden.chunk(2)), targets[: len(targets) // 2]
-        weight = self.model.output_weight
-        smoothed, nll = cross_entropy(passes, weight, true, self.label_smoothing, self.r_drop)
-        return Loss(smoothed / 2, nll / 2)
+        return summed_loss(self.model, batch, self.label_smoothing, self.r_drop)
 
 
-def summed_loss(model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0) -> Loss:
+def summed_loss(
+    model: Seq2Seq, batch: Batch, label_smoothing: float = 0.0, r_drop: float = 0.0
+) -> Loss:
     """The loss of a batch: of every token, `</s>` too, padding never.
 
     The target distribution puts 1 - label_smoothing on the true piece and spreads the rest evenly
     over the vocabulary (Szegedy et al. 2016, section 7).
     """
-    hidden, targets = predictions(model, batch)
-    weight = model.output_weight
-    if not torch.is_grad_enabled():
-        weight = weight.detach()  # else gradients would be worked out for nothing
-    return cross_entropy(hidden[None], weight, targets, label_smoothing)
+    passes = 2 if r_drop else 1
+    losses = []
+    for hidden, weight, targets in predictions(model, batch.twice() if r_drop else batch):
+        count = len(targets) // passes
+        rows = hidden.view(passes, count, hidden.shape[1])
+        losses.append(cross_entropy(rows, weight, targets[:count], label_smoothing, r_drop))
+    smoothed, nll = (torch.stack(sums).sum() / passes for sums in zip(*losses, strict=True))
+    return Loss(smoothed, nll)
 
 
-def predictions(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Hidden states (N, D) of all target positions that are not padding, and what is true (N,)."""
-    hidden = model(batch.source, batch.target_in)
+class Predictions(NamedTuple):
+    """What a model predicts at some positions, and what is true."""
+
+    hidden: Tensor  # (N, D)
+    weight: Tensor  # (V, D): its product with a hidden state gives the logits of what is said
+    targets: Tensor  # (N,)
+
+
+def predictions(model: Seq2Seq, batch: Batch) -> Iterator[Predictions]:
+    """What the decoder predicts, and the encoder where it must say something, padding never."""
+    if batch.masked is None:
+        hidden = model(batch.source, batch.target_in)
+    else:
+        read = model.read(batch.source)
+        hidden = model.decode(batch.target_in, model.remember(read))
+        real = batch.masked != PAD
+        yield Predictions(read["states"][real], model.source_weight, batch.masked[real])
     real = batch.target_out != PAD
-    return hidden[real], batch.target_out[real]
+    yield Predictions(hidden[real], model.output_weight, batch.target_out[real])
 
 
 def cross_entropy(
@@ -109,9 +121,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         r_drop: float,
     ) -> tuple[Tensor, Tensor]:
         (passes, _, dim), vocab = hidden.shape, len(weight)
-        learning = any(ctx.needs_input_grad)
-        hidden_gradient = torch.empty_like(hidden if learning else hidden[:0])
-        weight_gradient = torch.zeros_like(weight if learning else weight[:0])
+        hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
         nll, uniform, apart = (weight.new_zeros(()) for _ in range(3))
         projection = weight.to(hidden.dtype)
         mean = weight.mean(dim=0)  # (D,)
@@ -119,7 +129,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         # the same memory for all: new memory costs more than what is computed in it
         logits_memory = hidden.new_empty(passes * min(size, len(targets)), vocab)
         memory = logits_memory.to(weight.dtype)  # the same where the precision is
-        product = torch.empty_like(projection if learning else projection[:0])
+        product = torch.empty_like(projection)
         for start in range(0, len(targets), size):
             some = hidden[:, start : start + size].reshape(-1, dim)  # (n, D)
             true = targets[start : start + size].repeat(passes)
@@ -135,13 +145,12 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 uniform += (partition - some.to(weight.dtype) @ mean).sum()
             if differences is not None:
                 apart += drawn_together(differences, partition, probabilities, r_drop / 2)
-            if learning:
-                share = probabilities.new_full((len(true), 1), label_smoothing - 1)
-                gradient = logits.copy_(probabilities.scatter_add_(1, true[:, None], share))
-                some_gradient = torch.mm(gradient, projection).view(passes, -1, dim)
-                hidden_gradient[:, start : start + size] = some_gradient
-                weight_gradient += torch.mm(gradient.T, some, out=product)
-        if learning and label_smoothing:
+            share = probabilities.new_full((len(true), 1), label_smoothing - 1)
+            gradient = logits.copy_(probabilities.scatter_add_(1, true[:, None], share))
+            some_gradient = torch.mm(gradient, projection).view(passes, -1, dim)
+            hidden_gradient[:, start : start + size] = some_gradient
+            weight_gradient += torch.mm(gradient.T, some, out=product)
+        if label_smoothing:
             hidden_gradient -= (label_smoothing * mean).to(hidden.dtype)
             sums = hidden.sum(dim=(0, 1), dtype=weight.dtype)
             weight_gradient -= sums * (label_smoothing / vocab)
@@ -184,20 +193,42 @@ def drawn_together(
     return (p_to_q + q_to_p).sum()
 
 
+class Judgement(NamedTuple):
+    """How well a model tells what is true."""
+
+    perplexity: float  # exp(nats per token)
+    accuracy: float  # percent of the tokens that are its likeliest
+
+
 @torch.inference_mode()
-def perplexity(model: Seq2Seq, batches: Batches) -> float:
-    """exp(nats per target token); the same however the pairs are cut into batches.
+def judge(model: Seq2Seq, batches: Batches) -> Judgement:
+    """What a model makes of true tokens; the same however the pairs are cut into batches.
 
     `model` is not training. Several processes share the batches, and all get what came of all.
     """
     device = next(model.parameters()).device
-    nats, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
+    sums, tokens = torch.zeros(2, dtype=torch.float64, device=device), 0
     for pairs in batches.in_order()[distributed.rank() :: distributed.size()]:
         batch = batches.collate(pairs)
-        nats += summed_loss(model, batch.to(device)).nll
+        for some in predictions(model, batch.to(device)):
+            sums += judged(*some)
         tokens += batch.target_tokens
-    all_nats, all_tokens = distributed.total(nats.item(), tokens)
-    return bounded_exp(all_nats / all_tokens)
+    nats, right, all_tokens = distributed.total(*sums.tolist(), tokens)
+    return Judgement(bounded_exp(nats / all_tokens), 100 * right / all_tokens)
+
+
+def judged(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood, in nats, and how many of the targets (N,) are the likeliest: (2,).
+
+    `hidden` (N, D) and `weight` (V, D) are as in Predictions.
+    """
+    sums = weight.new_zeros(2)
+    projection, size = weight.to(hidden.dtype), chunk_size(hidden[None], weight)
+    for some, true in zip(hidden.split(size), targets.split(size), strict=True):
+        logits = (some @ projection.T).to(weight.dtype)
+        nll = nn.functional.cross_entropy(logits, true, reduction="sum")
+        sums += torch.stack([nll, (logits.argmax(dim=1) == true).sum()])
+    return sums
 
 
 def bounded_exp(nats: float) -> float:

@@ -14,7 +14,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -30,6 +30,18 @@ from seq2seq.training.loss import bounded_exp
 
 REFRESH = 0.5  # seconds between two looks at the bar
 LIBRARIES = ("seq2seq", "torch", "numpy", "sentencepiece", "sacrebleu")  # whose versions matter
+
+
+class Scores(NamedTuple):
+    """What a validation found, by metric: of what choices go by, and of each set beside it."""
+
+    valid: dict[str, float]
+    watch: dict[str, dict[str, float]]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The scores as files of a run have them."""
+        return {"valid": self.valid} | ({"watch": self.watch} if self.watch else {})
 
 
 class Log:
@@ -124,12 +136,13 @@ class Log:
             )
         self._since, self._since_time = [], time.monotonic()
 
-    def validated(self, progress: Progress, scores: dict[str, float]) -> None:
+    def validated(self, progress: Progress, scores: Scores) -> None:
         """After a validation."""
-        self._write(
-            {"update": progress.update, "seconds": round(progress.seconds, 3), "valid": scores}
-        )
-        self.say(f"update {progress.update:,}, validation: {described(scores)}")
+        place = {"update": progress.update, "seconds": round(progress.seconds, 3)}
+        self._write({**place, **scores.record})
+        self.say(f"update {progress.update:,}, validation: {described(scores.valid)}")
+        for name, watched in scores.watch.items():
+            self.say(f"    {name}: {described(watched)}")
         self._since_time = time.monotonic()  # validating does not count as tokens per second
 
     def sample(self, source: str, reference: str, hypothesis: str) -> None:
@@ -191,10 +204,11 @@ class Log:
             self._file.write(json.dumps(strict(record), allow_nan=False) + "\n")
             self._file.flush()
         if self._curves is not None:
-            for name, value in {**record, **record.get("valid", {})}.items():
-                if isinstance(value, int | float):
-                    group = "validation" if name in record.get("valid", {}) else "training"
-                    self._curves.add_scalar(f"{group}/{name}", value, record["update"])
+            groups = {"training": record, "validation": record.get("valid", {})}
+            for group, values in {**groups, **record.get("watch", {})}.items():
+                for name, value in values.items():
+                    if isinstance(value, int | float):
+                        self._curves.add_scalar(f"{group}/{name}", value, record["update"])
 
 
 def described(scores: dict[str, float]) -> str:
