@@ -124,18 +124,22 @@ def agree(found: list[list[Hypothesis]], expected: list[list[Hypothesis]]) -> No
 NORMS_AND_TABLES = [
     {"norm": norm, "positions": positions, "share_embeddings": share}
     for norm in ("pre", "post")
-    for positions in ("sinusoidal", "learned", "none")
+    for positions in ("sinusoidal", "learned", "relative", "rotary", "none")
     for share in ("all", "target", "none")
 ]
 OTHERS = [
     {"activation": "gelu", "share_layers": "encoder"},
     {"activation": "geglu", "normalization": "rms"},
     {"activation": "swiglu", "normalization": "rms", "norm": "post", "share_layers": "all"},
+    {"positions": "relative", "share_layers": "all"},
+    {"heads": 4, "kv_heads": 1},
+    {"heads": 4, "kv_heads": 2, "positions": "rotary"},
+    {"heads": 4, "kv_heads": 2, "positions": "relative", "norm": "post"},
 ]
 
 
 @pytest.mark.parametrize(
-    "options", NORMS_AND_TABLES + OTHERS, ids=lambda one: "-".join(one.values())
+    "options", NORMS_AND_TABLES + OTHERS, ids=lambda one: "-".join(map(str, one.values()))
 )
 def test_the_conversion_judges_as_the_model_does(options, tmp_path):
     config = config_of(model={**options, "decoder_layers": 2, "encoder_layers": 3})
@@ -143,7 +147,7 @@ def test_the_conversion_judges_as_the_model_does(options, tmp_path):
     model = build_tiny(config, vocab=len(TOKENIZERS.target)).eval()
     torch.nn.init.normal_(model.encoder[0].attention.memory.bias)  # new ones are zero
     for name, parameter in model.named_parameters():
-        if "norm" in name or name.endswith("bias"):
+        if "norm" in name or name.endswith("bias") or "positions" in name:
             torch.nn.init.normal_(parameter, mean=float("norm.weight" in name), std=0.3)
     convert(model, TOKENIZERS, MAX_LENGTH, tmp_path)
 
@@ -155,6 +159,23 @@ def test_the_conversion_judges_as_the_model_does(options, tmp_path):
     found = translator.score_batch([names(one) for one in sources], [names(one) for one in targets])
     for one, ours in zip(found, judge(model, Store.of(sources, targets), 999), strict=True):
         np.testing.assert_allclose(one.log_probs, ours.log_probabilities, atol=1e-4)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "relative", "rotary"])
+def test_positions_far_apart_are_judged_alike(positions, tmp_path):
+    """Further than the buckets of distances go."""
+    model = build_tiny(config_of(model={"positions": positions, "decoder_layers": 2})).eval()
+    for name, parameter in model.named_parameters():
+        if "positions" in name:
+            torch.nn.init.normal_(parameter, std=2.0)
+    convert(model, TOKENIZERS, 400, tmp_path)
+    sources, targets = ([[4 + n % m for n in range(size)] for size in (400, 90)] for m in (19, 7))
+    names = TOKENIZERS.target.pieces
+    (found, _) = ctranslate2.Translator(str(tmp_path)).score_batch(
+        [names(one) for one in sources], [names(one) for one in targets]
+    )
+    (ours, _) = judge(model, Store.of(sources, targets), 10**6)
+    np.testing.assert_allclose(found.log_probs, ours.log_probabilities, atol=1e-4)
 
 
 def test_each_side_keeps_its_own_vocabulary(tmp_path):
@@ -457,17 +478,13 @@ def test_what_cannot_be_says_why(options, message, saved):
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"positions": "rotary"}, "positions that are rotary"),
         ({"positions": "alibi"}, "positions that are alibi"),
-        ({"positions": "relative"}, "positions that are relative"),
-        ({"kv_heads": 1}, "heads that share keys and values (kv_heads)"),
         ({"autoregression": "ssru"}, "a decoder with ssru"),
     ],
 )
 def test_a_transformer_that_is_not_converted_says_why(options, what):
     reason = why_not_ctranslate2(config_of(model=options).model)
     assert reason == f"{what} are for our own search".replace("ssru are", "ssru is")
-    assert why_not_ctranslate2(config_of(model={"kv_heads": 2}).model) is None  # all of them
 
 
 def test_an_lstm_says_why(tmp_path):

@@ -118,10 +118,8 @@ def why_not_ctranslate2(model: Transformer | Recurrent) -> str | None:
     """Why CTranslate2 cannot serve a model of such options, in words; None if it can."""
     if model.kind != "transformer":
         return f"it has no model of kind {model.kind}"
-    if model.positions in ("relative", "rotary", "alibi"):
+    if model.positions == "alibi":  # it has them in decoders, and none that look both ways
         return f"positions that are {model.positions} are for our own search"
-    if model.kv_heads not in (None, model.heads):
-        return "heads that share keys and values (kv_heads) are for our own search"
     if model.autoregression != "self_attention":
         return f"a decoder with {model.autoregression} is for our own search"
     return None

@@ -1,8 +1,8 @@
 """What CTranslate2 needs of a Transformer of ours: its weights by other names, in one folder.
 
 CTranslate2 is told of the same model, not of a similar one. Queries, keys and values are one matrix
-there, and positions a table, whichever way ours tells them. The numbers are float32 always; they
-are rounded, to int8 for instance, when CTranslate2 reads them.
+there, and what is added to embeddings at a position a table, whichever way ours tells it. The
+numbers are float32 always; they are rounded, to int8 for instance, when CTranslate2 reads them.
 
     model.bin                 the weights, under CTranslate2's names
     config.json               the special tokens, and what layer norms add to variances
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.layers import Gate, LayerNorm, RMSNorm
+from seq2seq.models.positions import FURTHEST, Positions, Relative, Rotary
 from seq2seq.models.transformer import FeedForward, Residual, SelfAttention, Transformer
 
 
@@ -49,23 +50,32 @@ def pieces(tokenizer: Tokenizer) -> list[str]:
 
 def specification(model: Transformer, length: int) -> Any:
     """The weights as CTranslate2 names them, for so many positions, without vocabularies."""
-    from ctranslate2.specs import TransformerSpec
+    from ctranslate2 import specs
 
     first = model.encoder[0]
     norm, (_, activation, *_) = first.attention_residual.norm, first.feed_forward
-    spec = TransformerSpec.from_config(
-        (model.encoder_layers, model.decoder_layers),
-        first.attention.heads,
-        pre_norm=first.attention_residual.pre,
-        activation=activation_of(activation),
-        ffn_glu=isinstance(activation, Gate),
-        rms_norm=isinstance(norm, RMSNorm),
+    shape = {
+        "num_heads": first.attention.heads,
+        "num_heads_kv": first.attention.kv_heads,
+        "pre_norm": first.attention_residual.pre,
+        "activation": activation_of(activation),
+        "ffn_glu": isinstance(activation, Gate),
+        "rms_norm": isinstance(norm, RMSNorm),
+        "rotary_dim": 0 if isinstance(model.source_positions, Rotary) else None,  # 0: all of them
+        "rotary_interleave": False,
+        "relative_attention_bias": isinstance(model.source_positions, Relative),
+    }
+    spec = specs.TransformerSpec(
+        specs.TransformerEncoderSpec(model.encoder_layers, **shape),
+        specs.TransformerDecoderSpec(model.decoder_layers, **shape),
     )
     spec.config.layer_norm_epsilon = norm.eps
     embeddings = model.embeddings
-    dim = embeddings.source.embedding_dim
-    spec.encoder.position_encodings.encodings = table_of(model.source_positions, length, dim)
-    spec.decoder.position_encodings.encodings = table_of(model.target_positions, length, dim)
+    for half, positions in (
+        (spec.encoder, model.source_positions),
+        (spec.decoder, model.target_positions),
+    ):
+        set_positions(half, positions, length, embeddings.source.embedding_dim)
     spec.encoder.embeddings[0].weight = array(embeddings.source.weight)
     spec.decoder.embeddings.weight = array(embeddings.target.weight)
     spec.decoder.projection.weight = array(model.output_weight)
@@ -86,13 +96,21 @@ def specification(model: Transformer, length: int) -> Any:
     return spec
 
 
-def table_of(positions: nn.Module, length: int, dim: int) -> np.ndarray:
-    """What is added to embeddings at each position: (length, dim).
+def set_positions(told: Any, positions: Positions, length: int, dim: int) -> None:
+    """What tells so many positions apart, in an encoder or a decoder of some width.
 
-    Waves, learned vectors and none at all are alike then, and no wave is computed in another way.
+    It is a bias of all layers' scores, or a turn, of which there is nothing to tell but that it is
+    there, or what is added to embeddings, (length, dim): waves, learned vectors and none at all are
+    alike then, and no wave is computed in another way.
     """
-    found = positions(0, length)
-    return array(found if isinstance(found, Tensor) else torch.zeros(length, dim))
+    if isinstance(positions, Relative):
+        for layer in told.layer:
+            layer.self_attention.relative_attention_bias = array(positions.table)
+            layer.self_attention.relative_attention_max_distance = np.int32(FURTHEST)
+    elif hasattr(told, "position_encodings"):  # what turns has none in the decoder
+        found = positions(0, length)
+        table = found if isinstance(found, Tensor) else torch.zeros(length, dim)
+        told.position_encodings.encodings = array(table)
 
 
 def set_self_attention(told: Any, attention: MultiHeadAttention, residual: Residual) -> None:
