@@ -6,6 +6,7 @@ the batch that takes the most memory. They are thrown away: nothing in runs/ is 
 
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -15,17 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq import distributed
-from seq2seq.config import Config
+from seq2seq.config import Config, Training
 from seq2seq.console import printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.models.folder import choose_device
+from seq2seq.models.parts import depths, place_of
 from seq2seq.origins import completed
 from seq2seq.prepare import folder_of, prepare
 from seq2seq.train import new_learner, training_batches
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES
+from seq2seq.training.rates import factors_of
 
 PARTS = {  # where the parameters of a model belong that are not part of what they are named for
     "source_positions": "embeddings",
@@ -93,6 +96,7 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
     )
     for lines in (
         parameter_lines(model),
+        learning_lines(model, config.training),
         epoch_lines(epoch, config),
         memory_lines(cost, largest, config),
         time_lines(cost, epoch, config),
@@ -202,6 +206,30 @@ def parameter_lines(model: nn.Module) -> Iterator[str]:
         yield row(part, f"{count:,}")
     tied = "" if "output" in parts else "the output layer shares those of embeddings"
     yield row("in all", f"{sum(parts.values()):,}", tied)
+
+
+def learning_lines(model: nn.Module, training: Training) -> Iterator[str]:
+    """How fast each part learns, and from when on; nothing where all do at once and as fast."""
+    factors, depth = factors_of(model, training), depths(model)
+    counts: Counter[tuple[str, float, int]] = Counter()
+    for name, parameter in model.named_parameters():
+        place, first = place_of(name), name.split(".")[0]
+        part = ".".join(map(str, place)) if place else PARTS.get(first, first)
+        factor = factors[parameter] if parameter.requires_grad else 0.0
+        counts[part, factor, depth[name] * training.unfreeze_every] += parameter.numel()
+    if all((factor, start) == (1.0, 0) for _, factor, start in counts):
+        return
+    yield "what learns"
+    for (part, factor, start), count in counts.items():
+        yield row(part, f"{count:,}", how(factor, start))
+
+
+def how(factor: float, start: int) -> str:
+    """How fast something learns, by a factor of the learning rate, and after which update."""
+    if not factor:
+        return "stays as it is"
+    later = f", after update {start:,}" if start else ""
+    return f"{factor:.3g} of the learning rate{later}"
 
 
 def epoch_lines(epoch: Epoch, config: Config) -> Iterator[str]:

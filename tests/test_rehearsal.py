@@ -120,6 +120,31 @@ def test_parts_are_those_of_the_modules_and_make_the_whole(own, options):
     assert sum(parts_of(model).values()) == sum(one.numel() for one in model.parameters())
 
 
+def test_how_fast_each_part_learns_is_told_where_it_differs(own, command):
+    def told(*options: str) -> dict[tuple[str, str], int]:
+        words = [word for option in options for word in ("--set", option)]
+        result = command(
+            "train", "toy.yaml", "--dry-run", "--set", "model.encoder_layers=2", *words
+        )
+        assert result.code == 0, result.err
+        lines = result.out.decode().partition("\nwhat learns\n")[2].partition("\nan epoch\n")[0]
+        rows = [re.split(r"  +", line.strip()) for line in lines.splitlines()]
+        found = {(part, more): number(size) for part, size, more in rows}
+        in_all = number(shown(result.out)["parameters"]["in all"])
+        assert sum(found.values()) in (0, in_all)
+        return found
+
+    assert told() == {}
+    some = told("training.layer_decay=0.5", "training.freeze=[embeddings]")
+    whole, rate = {part for part, _ in some}, "of the learning rate"
+    assert {"encoder.0", "encoder.1", "decoder.0", "embeddings"} <= whole
+    assert some["encoder.1", f"1 {rate}"] == some["encoder.0", f"0.5 {rate}"]
+    assert ("embeddings", "stays as it is") in some
+    later = told("training.rates={'encoder.0': 3}", "training.unfreeze_every=100")
+    assert ("encoder.0", f"3 {rate}, after update 100") in later
+    assert ("embeddings", f"1 {rate}, after update 200") in later
+
+
 def count(*modules: torch.nn.Module | None) -> int:
     return sum(one.numel() for module in modules if module for one in module.parameters())
 
