@@ -13,12 +13,14 @@ from seq2seq.config.rules import Filter
 from seq2seq.console import printable, say
 from seq2seq.data.cleaning import KEPT, Cleaner, rules_of, settle
 from seq2seq.data.encoding import Sides, encode
+from seq2seq.data.extension import extend
 from seq2seq.data.filters import description
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import all_at_once
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.errors import UserError
+from seq2seq.origins import completed, origin_of
 from seq2seq.prepare import folder_of
 from seq2seq.text.corpus import Text, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
@@ -29,6 +31,7 @@ ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been 
 
 def preview(config: Config, count: int) -> None:
     """Prints what would become of so many pairs of each training corpus."""
+    config = completed(config)
     data = config.data
     home = folder_of(config)
     with TemporaryDirectory() as scratch:
@@ -82,8 +85,12 @@ def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -
 
 
 def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:
-    """The tokenizers that have been prepared, or some found in a part of the text."""
+    """Those of the model to start from, those that were prepared, or some found in the text."""
     folder, options = folder_of(config), config.tokenizer
+    origin = origin_of(config)
+    if origin and not config.training.extend_vocab:
+        say(f"pieces are those of {origin.folder}")
+        return origin.tokenizers
     tags = sorted({corpus.tag for corpus in config.data.train if corpus.tag})
     try:
         tokenizers = Tokenizers.read(folder, shared=options.shared)
@@ -95,10 +102,15 @@ def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:
             f"pieces are found in the first {ENOUGH:,} pairs of each corpus, for this preview alone"
         )
         pairs = [pair for some in texts for pair in islice(read_pairs(some), ENOUGH)]
-        sides = [slice(2)] if options.shared else [slice(1), slice(1, 2)]
+
+        def lines(sides: slice) -> list[str]:
+            return [line for pair in pairs for line in pair[sides]]
+
+        if origin:
+            return extend(origin.tokenizers, lines, options, tags)
         found = [
-            train_tokenizer(lines, options, config.seed, tags=tags, at_most=True)
-            for lines in ([line for pair in pairs for line in pair[side]] for side in sides)
+            train_tokenizer(lines(side), options, config.seed, tags=tags, at_most=True)
+            for side in ([slice(2)] if options.shared else [slice(1), slice(1, 2)])
         ]
         tokenizers = Tokenizers(found[0], found[-1])
     return tokenizers

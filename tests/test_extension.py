@@ -1,5 +1,6 @@
 """Laws of a longer vocabulary: old pieces keep their numbers, new ones begin as what they were."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,27 @@ def test_without_it_a_tag_that_the_model_lacks_is_refused(own):
     with pytest.raises(UserError, match="<ru> is no tag of this model"):
         opened.tokenizers.encode([["1"], ["eins"]], "<ru>")
     assert not load(Path("toy.yaml")).training.extend_vocab
+
+
+def test_a_preview_shows_the_pieces_of_the_model_that_training_starts_from(own, command):
+    Path("new.txt").write_text("Жук eins\n", encoding="utf-8")
+    text = Path("toy.yaml").read_text(encoding="utf-8")
+    Path("next.yaml").write_text(
+        re.sub(
+            r"train: .*", "train: [{source: new.txt, target: new.txt, tag: <bt>}]", text
+        ).replace("prepared: prepared", "prepared: p9"),
+        encoding="utf-8",
+    )
+
+    def pieces(*more: str) -> tuple[str, str]:
+        words = ["--set", "training.init_from=runs/toy", *more]
+        result = command("prepare", "next.yaml", "--dry-run", "1", *words)
+        assert result.code == 0, result.err
+        return result.out.decode(), result.err
+
+    shown, said = pieces("--set", "data.train.0.tag=null")
+    assert "pieces are those of runs/toy" in said
+    assert "<0xD0>" in shown or "<unk>" in shown
+    shown, said = pieces("--set", "training.extend_vocab=true")
+    assert "for this preview alone" in said
+    assert re.search(r"pieces  <bt> .*Ж", shown), shown
