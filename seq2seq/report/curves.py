@@ -60,7 +60,7 @@ def lower_is_better(metric: str) -> bool:
 def what(metric: str) -> str:
     """What is measured, of which set."""
     bare, of, watched = metric.partition(OF)
-    some = f"the set {watched}, which is watched" if of else "the validation set"
+    some = f"the watched set {watched}" if of else "the validation set"
     if bare == "ppl":
         return f"by piece, of {some}"
     if bare == "accuracy":
