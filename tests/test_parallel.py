@@ -44,6 +44,7 @@ TRANSFORMER = (
     "model={kind: transformer, dim: 16, ffn_dim: 32, heads: 2, encoder_layers: 2, "
     "decoder_layers: 2, dropout: 0}"
 )
+GAPS = "{source: train.de, target: train.de, objective: masked_language_modelling}"
 LSTM = "model={kind: lstm, dim: 16, embedding_dim: 8, dropout: 0}"
 VARIANTS = {
     "adamw": [TRANSFORMER],
@@ -51,6 +52,13 @@ VARIANTS = {
     "muon": [TRANSFORMER, "training.optimizer=muon", "training.accumulate=3"],
     "adafactor": [TRANSFORMER, "training.optimizer=adafactor"],
     "lstm": [LSTM, "training.accumulate=2"],
+    "masked": [
+        TRANSFORMER,
+        f"data.train.1={GAPS}",
+        f"data.watch={{gaps: {GAPS}}}",
+        "data.prepared=masked",
+        "training.accumulate=2",
+    ],
 }
 WAYS = ["ddp", "fsdp"]
 
