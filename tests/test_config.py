@@ -181,7 +181,8 @@ VALUES: dict[str, str | list[str]] = {
     "training.subword_sampling: there is one way to cut text into chars; "
     "set it to none, or tokenizer.kind to unigram or bpe",
     "training: {subword_alpha: 0}": "line 2: training.subword_alpha: must be more than 0, not 0",
-    "model:\n  kind: transformer\n  dim: 511\n  heads: 7\n": "line 4: model.dim: "
+    "model:\n  kind: transformer\n  positions: sinusoidal\n  dim: 511\n  heads: 7\n": "line 5: "
+    "model.dim: "
     "sinusoidal positions need an even width, not 511",
     "model:\n  kind: transformer\n  dim: 512\n  heads: 7\n": "line 5: model.heads: "
     "7 heads cannot share a width of 512 evenly",

@@ -446,7 +446,8 @@ DECODER_NAMES = {
 
 @pytest.mark.parametrize("norm", get_args(Transformer.model_fields["norm"].annotation))
 def test_a_transformer_is_that_of_pytorch(norm):
-    model = toy(section_of("transformer", norm=norm, share_embeddings="none"))
+    options = {"norm": norm, "positions": "sinusoidal", "share_embeddings": "none"}
+    model = toy(section_of("transformer", **options))
     shape = {"batch_first": True, "norm_first": norm == "pre", "dtype": torch.float64}
     layers = (
         nn.TransformerEncoderLayer(8, 2, 12, 0.0, **shape),

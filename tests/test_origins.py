@@ -74,7 +74,7 @@ def test_another_tokenizer_is_an_error_that_explains(own):
 
 
 def test_a_model_that_fits_nowhere_is_refused(own):
-    found = config("model.dim=16", "model.ffn_dim=8", "tokenizer={}")
+    found = config("model.dim=16", "model.ffn_dim=8", "model.heads=1", "tokenizer={}")
     with pytest.raises(UserError, match=r"no weight of runs/toy/best .* fits the model"):
         new_learner(found, prepare(found).tokenizers)
 

@@ -33,10 +33,8 @@ class Transformer(Section):
     """Norm before each sub-layer (steadier), or after it, as first published."""
     normalization: Literal["layer", "rms"] = "layer"
     """Layer norm, or RMSNorm (Zhang and Sennrich 2019)."""
-    positions: Literal["sinusoidal", "learned", "relative", "rotary", "alibi", "none"] = (
-        "sinusoidal"
-    )
-    """How a position is told from another: by what is added to embeddings, or by distances."""
+    positions: Literal["relative", "rotary", "alibi", "sinusoidal", "learned", "none"] = "relative"
+    """How positions are told apart: by distances (the first three), or by what embeddings get."""
     activation: Literal["relu", "gelu", "geglu", "swiglu"] = "relu"
     """Inside the feed-forward layers; geglu and swiglu are gated, with a third matrix."""
     kv_heads: Count | None = None

@@ -179,6 +179,7 @@ def turned(x: Tensor, turn: Turn) -> Tensor:
     return torch.cat([one * cosines - other * sines, other * cosines + one * sines], dim=-1)
 
 
+BY_DISTANCE = (Relative, Alibi, Rotary)  # which is told to self-attention, and to nothing else
 POSITIONS = {
     "sinusoidal": Sinusoidal,
     "learned": Learned,

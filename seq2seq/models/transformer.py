@@ -13,7 +13,7 @@ from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
 from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
 from seq2seq.models.layers import NORMS, Dropout, Gate, Linear
-from seq2seq.models.positions import POSITIONS, Positions, Relations
+from seq2seq.models.positions import BY_DISTANCE, POSITIONS, Positions, Relations
 
 
 class Residual(nn.Module):
@@ -184,6 +184,8 @@ class Transformer(Seq2Seq):
         # one more than the longest segment: </s> ends the source, <s> begins the target
         length = max_length + 1
         self.source_positions = positions(dim, options.heads, length, backwards=False)
+        if options.autoregression == "ssru" and issubclass(positions, BY_DISTANCE):
+            positions = Positions  # what reads from left to right knows where it is
         self.target_positions = positions(dim, options.heads, length, backwards=True)
         self.dropout = Dropout(options.dropout)
         shares = options.share_layers
