@@ -207,13 +207,14 @@ def judge(model: Seq2Seq, batches: Batches) -> Judgement:
     `model` is not training. Several processes share the batches, and all get what came of all.
     """
     device = next(model.parameters()).device
-    sums, tokens = torch.zeros(2, dtype=torch.float64, device=device), 0
+    sums, tokens = [torch.zeros(2, device=device)], 0
     for pairs in batches.in_order()[distributed.rank() :: distributed.size()]:
         batch = batches.collate(pairs)
         for some in predictions(model, batch.to(device)):
-            sums += judged(*some)
+            sums.append(judged(*some))
         tokens += batch.target_tokens
-    nats, right, all_tokens = distributed.total(*sums.tolist(), tokens)
+    exact = torch.stack(sums).cpu().double().sum(dim=0)  # there: not every device has float64
+    nats, right, all_tokens = distributed.total(*exact.tolist(), tokens)
     return Judgement(bounded_exp(nats / all_tokens), 100 * right / all_tokens)
 
 
