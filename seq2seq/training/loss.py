@@ -210,8 +210,7 @@ def judge(model: Seq2Seq, batches: Batches) -> Judgement:
     sums, tokens = [torch.zeros(2, device=device)], 0
     for pairs in batches.in_order()[distributed.rank() :: distributed.size()]:
         batch = batches.collate(pairs)
-        for some in predictions(model, batch.to(device)):
-            sums.append(judged(*some))
+        sums.extend(judged(*some) for some in predictions(model, batch.to(device)))
         tokens += batch.target_tokens
     exact = torch.stack(sums).cpu().double().sum(dim=0)  # there: not every device has float64
     nats, right, all_tokens = distributed.total(*exact.tolist(), tokens)
