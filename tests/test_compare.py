@@ -101,14 +101,14 @@ def test_bits_per_character_are_the_nats_of_perplexity(trained, command):
 
 
 def test_any_of_the_references_of_a_test_set_will_do(own, command):
-    first = ["evaluate", "runs/toy", "--metrics", "bleu", "--json"]
-    alone = json.loads(command(*first).out)["sets"]["first"]["bleu"]
+    first = ["evaluate", "runs/toy", "--metrics", "chrf", "--json"]
+    alone = json.loads(command(*first).out)["sets"]["first"]["chrf"]
     kept = Path("runs/toy/evaluation/first.hypotheses.txt").read_text(encoding="utf-8")
     Path("other.de").write_text(kept, encoding="utf-8")
     both = json.loads(command(*first, "--set", "data.test.first.references=[other.de]").out)
-    assert both["sets"]["first"]["bleu"]["score"] == pytest.approx(100)
+    assert both["sets"]["first"]["chrf"]["score"] == pytest.approx(100)
     assert alone["score"] < 100
-    assert both["sets"]["first"]["bleu"]["signature"].startswith("nrefs:2|")
+    assert both["sets"]["first"]["chrf"]["signature"].startswith("nrefs:2|")
 
 
 def test_references_that_were_learned_from_are_counted(own, command, monkeypatch):

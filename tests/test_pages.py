@@ -97,7 +97,7 @@ def judged(pages: dict[str, Path]) -> list[dict]:
 def test_every_chart_is_drawn_and_told(show, name):
     page = show(name)
     charts = page.locator(".chart").count()
-    assert charts == {"report": 8, "comparison": 7}[name]
+    assert charts == {"report": 9, "comparison": 8}[name]
     assert page.locator(".chart > svg[role=img]").count() == charts
     labels = page.locator(".chart > svg").evaluate_all(
         "(all) => all.map((one) => one.getAttribute('aria-label'))"

@@ -49,7 +49,7 @@ METRICS = {  # as people write them
 def named(metric: str) -> str:
     """A metric as people write it, and the set that it is of, if it is of one that is watched."""
     bare, of, watched = metric.partition(OF)
-    return METRICS.get(bare, bare) + of + watched
+    return METRICS.get(bare, bare) + (f" of {watched}" if of else "")
 
 
 def lower_is_better(metric: str) -> bool:

@@ -18,7 +18,7 @@ from seq2seq.overview import Overview, overview
 from seq2seq.prepare import SETS, folder_of
 
 SECTIONS = ("scores", "curves", "samples", "data", "options", "environment")  # of a report
-OF = " of "  # between a metric and the set that is watched, where scores stand side by side
+OF = "/"  # between a metric and the set that is watched, where scores stand side by side
 
 Record = dict[str, Any]
 T = TypeVar("T")
