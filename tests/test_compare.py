@@ -81,6 +81,8 @@ def test_metrics_are_those_that_are_asked_for(texts, command):
     assert ",".join(found["sets"]["other"]) == names
     plain = json.loads(command("evaluate", *files, "--json").out)
     assert plain["sets"]["other"]["bleu"] == found["sets"]["other"]["bleu"]
+    apart = [word for name in names.split(",") for word in ("--metrics", name)]
+    assert json.loads(command("evaluate", *files, *apart, "--json").out) == found
     unknown = command("evaluate", *files, "--metrics", "bleu,blue")
     assert unknown.code == 2
     assert "--metrics: must be some of ppl, bpc, bleu, " in unknown.err

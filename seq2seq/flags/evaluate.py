@@ -31,7 +31,7 @@ def evaluate(
         ),
     ] = None,
     metrics: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="M1,M2,...", help="ppl, bpc, bleu, chrf, chrf++, ter, rouge1, ..."),
     ] = None,
     output: Annotated[
@@ -70,6 +70,6 @@ def evaluate(
         as_json=as_json,
         device=device,
         tag=tag,
-        metrics=metrics.split(",") if metrics else [],
+        metrics=",".join(metrics).split(",") if metrics else [],
         details=details,
     )
