@@ -25,6 +25,8 @@ from seq2seq.models.folder import base_of, read_weights
 from seq2seq.models.parts import named_by, parts_named
 from seq2seq.runs import Opened, open_model
 
+# options that no shape of a weight tells, and that an encoder and a decoder have in common
+COMMON = ("positions", "norm", "normalization", "activation", "heads", "cell")
 SHOWN = 4  # names of weights that are listed
 
 
@@ -66,6 +68,13 @@ def origins_of(config: Config) -> Origins | None:
     kinds = encoder.config.model.kind, decoder.config.model.kind
     if kinds[0] != kinds[1]:
         raise ConfigError(f"{both} are of different kinds: {kinds[0]} and {kinds[1]}")
+    models = [dict(opened.config.model) for opened in (encoder, decoder)]
+    for name in COMMON:
+        one, other = (model.get(name) for model in models)
+        if one != other:
+            raise ConfigError(
+                f"{both} have different model.{name}, {one} and {other}, of which a model has one"
+            )
     return Origins(encoder, decoder)
 
 

@@ -24,6 +24,7 @@ from seq2seq import train
 from seq2seq.config import load
 from seq2seq.errors import Stopped
 from seq2seq.files import check_manifest
+from seq2seq.training.progress import Scores
 from seq2seq.runs import newest_run
 from seq2seq.training.checkpoint import Checkpoints
 from seq2seq.translate import translate
@@ -94,7 +95,7 @@ def test_the_best_model_is_the_best_of_all_that_was_judged(trained):
     judged = [one["valid"]["ppl"] for one in metrics_of("toy") if "valid" in one]
     assert len(ended["average"]) == 2
     assert best["valid"]["ppl"] == min([*judged, ended["valid"]["ppl"]])
-    assert f"validation: ppl {best['valid']['ppl']:.2f}, bleu" in trained.train.err
+    assert f"validation: ppl {best['valid']['ppl']:.2f}, accuracy" in trained.train.err
 
 
 def test_evaluate_perplexity_is_that_of_validation(trained, command):
@@ -776,9 +777,9 @@ def test_a_mean_of_checkpoints_must_be_better_to_be_best(origin, replaces, monke
     run = object.__new__(train.Run)
     run.config, run.base = load(Path(__file__).parents[1] / QUICKSTART), None
     run.tokenizers = run.best = None
-    run.scores = {run.config.training.metrics[0]: 0.0}
+    run.scores = Scores({run.config.training.metrics[0]: 0.0}, {})
     saved = []
-    monkeypatch.setattr(run, "best_scores", lambda: dict(run.scores))
+    monkeypatch.setattr(run, "best_scores", lambda: run.scores.valid)
     monkeypatch.setattr(train, "save_model", lambda *arguments: saved.append(arguments))
     run._offer({}, {origin: 1})
     assert bool(saved) == replaces

@@ -52,7 +52,7 @@ def test_each_half_is_that_of_its_model(two, capsys):
     assert torch.equal(found["embeddings.target.weight"], second["embeddings.source.weight"])
     for name, weight in found.items():
         if not name.startswith("embeddings."):
-            there = first if name.startswith("encoder") else second
+            there = first if name.startswith(("encoder", "source_positions")) else second
             assert torch.equal(weight, there[name]), name
     said = capsys.readouterr().err
     counted = f"{len(found)} of {len(found)} weights are those of "
@@ -104,6 +104,16 @@ def test_different_tokenizers_are_an_error_that_explains(two):
     file.write_bytes(extended(Tokenizer(file.read_bytes()), ["<more>"], []).model)
     write_manifest(file.parent)
     with pytest.raises(ConfigError, match=r"toy/best and runs/second/best .* different token"):
+        completed(load(Path("toy.yaml"), [HALVES]))
+
+
+def test_what_a_model_has_only_one_of_is_an_error_that_explains(two):
+    """Weights of another meaning have the same shapes."""
+    file = Path("runs/second/best/config.yaml")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("positions: relative", "positions: rotary"), encoding="utf-8")
+    write_manifest(file.parent)
+    with pytest.raises(ConfigError, match=r"have different model\.positions, relative and rotary"):
         completed(load(Path("toy.yaml"), [HALVES]))
 
 
