@@ -24,9 +24,9 @@ from seq2seq import train
 from seq2seq.config import load
 from seq2seq.errors import Stopped
 from seq2seq.files import check_manifest
-from seq2seq.training.progress import Scores
 from seq2seq.runs import newest_run
 from seq2seq.training.checkpoint import Checkpoints
+from seq2seq.training.progress import Scores
 from seq2seq.translate import translate
 
 USED = "using the best model of the newest run, runs/toy\n"

@@ -109,10 +109,9 @@ def test_different_tokenizers_are_an_error_that_explains(two):
 
 def test_what_a_model_has_only_one_of_is_an_error_that_explains(two):
     """Weights of another meaning have the same shapes."""
-    file = Path("runs/second/best/config.yaml")
+    file = Path("runs/second/config.yaml")
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("positions: relative", "positions: rotary"), encoding="utf-8")
-    write_manifest(file.parent)
     with pytest.raises(ConfigError, match=r"have different model\.positions, relative and rotary"):
         completed(load(Path("toy.yaml"), [HALVES]))
 
