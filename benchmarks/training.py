@@ -7,6 +7,7 @@ something as ratios within one run only: alternate what you compare.
 """
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from seq2seq.config import load
+from seq2seq.models.products import linear
 from seq2seq.prepare import prepare
 from seq2seq.train import new_learner, training_batches
 from seq2seq.training.loop import reseed
@@ -24,6 +26,14 @@ from seq2seq.training.schedule import learning_rate
 
 WARM_UP = 8  # updates that are not counted
 LARGE = 4096  # rows and columns of the matrices whose product is the peak
+
+
+def operations_of(x: torch.Size, weight: torch.Size, *_: object, **__: object) -> int:
+    """Those of a product of oneDNN, which PyTorch's counter does not know."""
+    return 2 * math.prod(x) * weight[0]
+
+
+BY_ONEDNN = {torch.ops.mkldnn._linear_pointwise: operations_of}
 
 
 def main() -> None:
@@ -48,7 +58,7 @@ def main() -> None:
         learner.update(own, tokens, rate).loss.item()  # which waits until a GPU is done
         return tokens
 
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=BY_ONEDNN) as counter:
         counted = update(0)
     operations = counter.get_total_flops() / counted  # a token
     rates = []
@@ -70,7 +80,7 @@ def peak(precision: torch.dtype, device: torch.device) -> float:
     matrix = torch.ones(LARGE, LARGE, dtype=precision, device=device)
 
     def multiply() -> float:
-        return (matrix @ matrix)[0, 0].item()
+        return linear(matrix, matrix)[0, 0].item()
 
     return 2 * LARGE**3 / min(timed(multiply)[0] for _ in range(5))
 

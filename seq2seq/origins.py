@@ -55,10 +55,13 @@ def origins_of(config: Config) -> Origins | None:
     named = config.training.init_from
     if named is None:
         return None
-    decoder = open_model(Path(named.decoder))
-    if named.encoder == named.decoder:
-        return Origins(decoder, decoder)
-    encoder = open_model(Path(named.encoder))
+    try:
+        decoder = open_model(Path(named.decoder))
+        if named.encoder == named.decoder:
+            return Origins(decoder, decoder)
+        encoder = open_model(Path(named.encoder))
+    except UserError as error:
+        raise ConfigError(f"training.init_from: {error}") from None
     both = f"{encoder.folder} and {decoder.folder} (training.init_from)"
     if encoder.tokenizers.fingerprint != decoder.tokenizers.fingerprint:
         raise ConfigError(

@@ -127,6 +127,7 @@ class Preparation:
         origin = origin_of(self.config)
         if origin and not self.config.training.extend_vocab:
             self.tokenizers = origin.tokenizers
+            self._check_pieces(origin)
             key = origin.tokenizers.fingerprint
             if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
                 self.lead(lambda: self._keep_tokenizers(key, origin.tokenizers))
@@ -162,6 +163,17 @@ class Preparation:
         data = self.config.data
         corpora = [*data.learned.values(), *data.judged.values()]
         return sorted(set().union(*(corpus.pieces - {corpus.tag} for corpus in corpora)))
+
+    def _check_pieces(self, origin: Opened) -> None:
+        needed = {tag for tag in self._tags("train") if tag} | {*self._own_pieces()}
+        sides = {*origin.tokenizers}
+        unknown = sorted(piece for piece in needed if not all(one.knows(piece) for one in sides))
+        if unknown:
+            raise UserError(
+                f"the tokenizer of {origin.folder} (training.init_from) has no "
+                f"{' and no '.join(unknown)}, for tags or objectives of data; set "
+                "training.extend_vocab to true, which adds what is missing"
+            )
 
     def _clean_key(self, name: str) -> list[Any]:
         """All that the clean text of a set depends on."""
@@ -206,7 +218,10 @@ class Preparation:
         options = self.config.tokenizer
         tags = {corpus.tag for corpus in self.config.data.train if corpus.tag}
         own = [*sorted(tags), *self._own_pieces()]
-        if not any((some == KEPT).any() for some in cleaned.work.fates(cleaned.plan)):
+        kept = sum(int((some == KEPT).sum()) for some in cleaned.work.fates(cleaned.plan))
+        rows = sum(shard.rows for shard in cleaned.plan)
+        left = f" of {kept:,} pairs, which rules left of {rows:,}," if kept < rows else ""
+        if not kept:
             nothing = [Outcome(0, 0, 0, 0, [])] * len(cleaned.dropped)
             raise nothing_left("train", self._facts("train", cleaned, nothing))
         finding = f"finding {options.vocab_size:,} pieces ({options.kind})"
@@ -226,11 +241,11 @@ class Preparation:
         if origin is not None:
             tokenizers = extend(origin.tokenizers, lines, options, own)
         elif options.shared:
-            tokenizers = Tokenizers(*[trained(slice(2), tags=own)] * 2)
+            tokenizers = Tokenizers(*[trained(slice(2), tags=own, text=f"the text{left}")] * 2)
         else:
             tokenizers = Tokenizers(
-                trained(slice(1), tags=own, text="the source text"),
-                trained(slice(1, 2), text="the target text"),
+                trained(slice(1), tags=own, text=f"the source text{left}"),
+                trained(slice(1, 2), text=f"the target text{left}"),
             )
         self._keep_tokenizers(key, tokenizers)
 

@@ -6,8 +6,7 @@ the batch that takes the most memory. They are thrown away: nothing in runs/ is 
 
 import textwrap
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +21,7 @@ from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.models.folder import choose_device
-from seq2seq.models.parts import depths, place_of
+from seq2seq.models.parts import depths
 from seq2seq.origins import completed
 from seq2seq.prepare import folder_of, prepare
 from seq2seq.train import new_learner, training_batches
@@ -209,19 +208,36 @@ def parameter_lines(model: nn.Module) -> Iterator[str]:
 
 
 def learning_lines(model: nn.Module, training: Training) -> Iterator[str]:
-    """How fast each part learns, and from when on; nothing where all do at once and as fast."""
+    """How fast each part learns, and from when on; nothing where all do at once and as fast.
+
+    Parts have the names that options have for them, and are as large as all in them learn alike.
+    """
     factors, depth = factors_of(model, training), depths(model)
-    counts: Counter[tuple[str, float, int]] = Counter()
-    for name, parameter in model.named_parameters():
-        place, first = place_of(name), name.split(".")[0]
-        part = ".".join(map(str, place)) if place else PARTS.get(first, first)
-        factor = factors[parameter] if parameter.requires_grad else 0.0
-        counts[part, factor, depth[name] * training.unfreeze_every] += parameter.numel()
-    if all((factor, start) == (1.0, 0) for _, factor, start in counts):
+    learned = {
+        name: (
+            factors[parameter] if parameter.requires_grad else 0.0,
+            depth[name] * training.unfreeze_every,
+        )
+        for name, parameter in model.named_parameters()
+    }
+    if {*learned.values()} == {(1.0, 0)}:
         return
     yield "what learns"
-    for (part, factor, start), count in counts.items():
-        yield row(part, f"{count:,}", how(factor, start))
+    for part, names in alike(learned):
+        count = sum(model.get_parameter(name).numel() for name in names)
+        yield row(part, f"{count:,}", how(*learned[names[0]]))
+
+
+def alike(values: Mapping[str, object], depth: int = 1) -> Iterator[tuple[str, list[str]]]:
+    """The largest parts all of whose parameters have one value, and the names of these."""
+    parts: dict[str, list[str]] = {}
+    for name in values:
+        parts.setdefault(".".join(name.split(".")[:depth]), []).append(name)
+    for part, names in parts.items():
+        if len({values[name] for name in names}) == 1:
+            yield part, names
+        else:
+            yield from alike({name: values[name] for name in names}, depth + 1)
 
 
 def how(factor: float, start: int) -> str:

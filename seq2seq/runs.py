@@ -1,5 +1,6 @@
 """Which model a person means, and all of it but the weights, without loading torch."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -59,8 +60,16 @@ def find_model(named: Path) -> Path:
     if (named / CHECKPOINTS).is_dir():
         raise UserError(f"{named} has no model yet; let it train until its first validation")
     if not named.is_dir():
-        raise UserError(f"{named} is no folder; name a run, such as runs/quickstart, or a model")
+        raise UserError(f"{named} is no folder; {_meant(named)}")
     return named
+
+
+def _meant(named: Path) -> str:
+    runs = {run.name: run for folder in (named.parent, RUNS) for run in folder.glob("*/")}
+    close = difflib.get_close_matches(named.name, runs, n=1)
+    if not close:
+        return "name a run, such as runs/quickstart, or a model"
+    return f"did you mean {runs[close[0]]}?"
 
 
 def newest_run() -> Path:

@@ -4,6 +4,7 @@ Under `torchrun` several processes do as one. The first of them writes all files
 """
 
 import json
+import math
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from seq2seq import distributed
 from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
 from seq2seq.config import Config, dump
+from seq2seq.config.objectives import TRANSLATION
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
 from seq2seq.data.mixing import Mixture
@@ -29,7 +31,7 @@ from seq2seq.origins import base_named, completed, freeze, take_base, take_weigh
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
-from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights
+from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights, rank
 from seq2seq.training.learner import Learner
 from seq2seq.training.precision import NAMES, choose_precision
 from seq2seq.training.progress import Log, Scores, described
@@ -58,7 +60,10 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
             run.train(log)
     if distributed.leads():
         say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
-        say(f"use it: seq2seq translate --model {run.best} < input.txt")
+        if config.data.valid.objective == TRANSLATION:
+            say(f"use it: seq2seq translate --model {run.best} < input.txt")
+        else:
+            say(f"start from it: training.init_from: {run.best}")
 
 
 class Run:
@@ -172,10 +177,9 @@ class Run:
     def _offer(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
         """Makes these weights, just validated, the best model, unless the one there is better."""
         metric = self.config.training.metrics[0]
-        there = self.best_scores().get(metric)
-        now = self.scores.valid[metric]
-        gain = 1.0 if there is None else Progress.rank(now, metric) - Progress.rank(there, metric)
-        if gain > 0 or (gain == 0 and "average" not in origin):
+        there, now = self.best_scores(), rank(self.scores.valid, metric)
+        before = rank(there, metric) if metric in there else (math.inf, math.inf)
+        if now < before or (now == before and "average" not in origin):
             scores = {**origin, **self.scores.record}
             save_model(self.best, self.config, self.tokenizers, weights, scores, self.base)
 

@@ -66,6 +66,8 @@ def test_the_tutorial_works_as_written(tmp_path):
     translated = (made / "test.translated.de").read_text(encoding="utf-8").splitlines()
     assert len(translated) == LINES
     assert run.stdout.splitlines()[-2:] == translated[:2]
+    assert len(re.findall(r"^[0-4] \|\|\| ", run.stdout, re.MULTILINE)) == 5 * 3  # n-best
+    assert "error" not in run.stdout
 
 
 def test_the_way_from_few_pairs_works_as_written(tmp_path):

@@ -137,12 +137,15 @@ def test_how_fast_each_part_learns_is_told_where_it_differs(own, command):
     assert told() == {}
     some = told("training.layer_decay=0.5", "training.freeze=[embeddings]")
     whole, rate = {part for part, _ in some}, "of the learning rate"
-    assert {"encoder.0", "encoder.1", "decoder.0", "embeddings"} <= whole
+    assert {"encoder.0", "encoder.1", "decoder", "embeddings"} <= whole
     assert some["encoder.1", f"1 {rate}"] == some["encoder.0", f"0.5 {rate}"]
     assert ("embeddings", "stays as it is") in some
     later = told("training.rates={'encoder.0': 3}", "training.unfreeze_every=100")
     assert ("encoder.0", f"3 {rate}, after update 100") in later
     assert ("embeddings", f"1 {rate}, after update 200") in later
+    apart = told("training.freeze=['encoder.1', '!*norm*']")
+    assert ("encoder.1.feed_forward", "stays as it is") in apart
+    assert ("encoder_norm", f"1 {rate}") in apart
 
 
 def count(*modules: torch.nn.Module | None) -> int:

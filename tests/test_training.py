@@ -397,14 +397,27 @@ def test_better_is_higher_or_lower_as_the_metric_has_it(metric, seed):
     best_of = min if metric in ("ppl", "ter") else max
     progress = Progress()
     for number, score in enumerate(scores, start=1):
-        progress = replace(progress, update=number).judged(score, metric)
+        progress = replace(progress, update=number).judged({metric: score}, metric)
         best = scores.index(best_of(scores[:number])) + 1
         assert progress.best(1, metric) == [best]
         assert progress.worse == number - best
-        assert progress.judged(None, metric) == progress  # nothing was said of this metric
+        assert progress.judged({}, metric) == progress  # nothing was said of this metric
     sign = 1 if best_of is min else -1
     expected = sorted(range(1, 13), key=lambda number: (sign * scores[number - 1], number))
     assert progress.best(5, metric) == expected[:5]
+
+
+def test_of_equal_scores_that_of_less_perplexity_is_better():
+    """BLEU is 0 for long where there is little text; it must not end a training that learns."""
+    progress = Progress()
+    for number, perplexity in enumerate([50.0, 40.0, 45.0, 30.0, 30.0], start=1):
+        found = {"bleu": 0.0, "ppl": perplexity}
+        progress = replace(progress, update=number).judged(found, "bleu")
+    assert progress.best(5, "bleu") == [4, 5, 2, 3, 1]
+    assert progress.worse == 1
+    progress = replace(progress, update=6).judged({"bleu": 0.1, "ppl": 99.0}, "bleu")
+    assert progress.best(2, "bleu") == [6, 4]
+    assert progress.worse == 0
 
 
 # Checkpoints
@@ -441,7 +454,7 @@ def test_only_the_best_and_the_last_checkpoints_are_kept(tmp_path, metric, keep_
         progress = replace(progress, update=update_number)
         if update_number % 40:  # some checkpoints are saved without being judged
             scores[update_number] = numbers.random()
-            progress = progress.judged(scores[update_number], metric)
+            progress = progress.judged({metric: scores[update_number]}, metric)
         checkpoints.prune(progress, config)
         ranked = sorted(scores, key=scores.__getitem__, reverse=metric == "bleu")
         expected = {*range(update_number, 0, -10)[:keep_last], *ranked[:keep_best]}

@@ -37,7 +37,9 @@ def translate(
     column: Annotated[
         int | None, typer.Option(min=1, help="Which column to translate, with --tsv.  [default: 1]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A JSON object a line, in and out.")
+    ] = False,
     scores: Annotated[bool, typer.Option("--scores", help="With --json: scores, too.")] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="With --json: pieces, too.")] = False,
     alignments: Annotated[

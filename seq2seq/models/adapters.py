@@ -12,12 +12,12 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from seq2seq.config import Lora
 from seq2seq.errors import ConfigError
 from seq2seq.models.layers import Dropout, Linear
 from seq2seq.models.parts import named_by
+from seq2seq.models.products import linear
 
 DOWN, UP = "down", "up"
 SHOWN = 3  # names of layers in an error
@@ -36,8 +36,8 @@ class Adapted(Linear):
         nn.init.normal_(self.down, std=self.in_features**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.linear(self.dropout(x), self.down.to(x.dtype))
-        return super().forward(x) + self.scale * functional.linear(inner, self.up.to(x.dtype))
+        inner = linear(self.dropout(x), self.down.to(x.dtype))
+        return super().forward(x) + self.scale * linear(inner, self.up.to(x.dtype))
 
 
 def scale_of(options: Lora) -> float:

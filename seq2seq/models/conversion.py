@@ -105,7 +105,7 @@ def set_positions(told: Any, positions: Positions, length: int, dim: int) -> Non
     """
     if isinstance(positions, Relative):
         for layer in told.layer:
-            layer.self_attention.relative_attention_bias = array(positions.table)
+            layer.self_attention.relative_attention_bias = array(positions.biases)
             layer.self_attention.relative_attention_max_distance = np.int32(FURTHEST)
     elif hasattr(told, "position_encodings"):  # what turns has none in the decoder
         found = positions(0, length)

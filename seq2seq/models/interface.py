@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.layers import Dropout
+from seq2seq.models.products import linear
 
 Encoded = dict[str, Tensor]
 State = dict[str, Tensor]
@@ -77,7 +78,7 @@ class Seq2Seq(nn.Module, ABC):
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""
-        return nn.functional.linear(hidden, self.output_weight.to(hidden.dtype))
+        return linear(hidden, self.output_weight.to(hidden.dtype))
 
     @abstractmethod
     def start(self, encoded: Encoded) -> State:

@@ -95,17 +95,26 @@ class Relative(Positions):
 
     Small distances have a number each, larger ones share numbers, ever more of them, and all from
     `FURTHEST` on share one. Before and behind are told apart where both can be seen.
+
+    The table is multiplied by the root of the model's width, as embeddings are, so that it learns
+    as fast as they: scores differ by whole numbers, and a step of Adam is as long as the rate.
     """
 
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
         self.backwards = backwards
+        self.scale = dim**0.5
         self.table = nn.Parameter(torch.zeros(BUCKETS, heads))
+
+    @property
+    def biases(self) -> Tensor:
+        """What is added to scores in each bucket and head (BUCKETS, H)."""
+        return self.table * self.scale
 
     def relations(self, start: int, length: int) -> Relations:
         """A bias that is looked up."""
         buckets = bucket_of(distances(start, length, self.table.device), backwards=self.backwards)
-        return Relations(bias=self.table[buckets].permute(2, 0, 1))
+        return Relations(bias=self.biases[buckets].permute(2, 0, 1))
 
 
 def distances(start: int, length: int, device: torch.device | None = None) -> Tensor:

@@ -12,6 +12,7 @@ not be kept: they are a function of the seed, the update and the process.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from seq2seq.training.averaging import UPDATES, mean
 
 State = Mapping[str, Mapping[str, Tensor]]  # tensors by name, in files by name
 WEIGHTS, OPTIMIZER, MEAN, SCALE = "model", "optimizer", "mean", "scale"  # the files
+TIE = "ppl"  # the metric that decides between equal scores
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Progress:
     seconds: float = 0.0  # spent training and validating, over all parts of the run
     worse: int = 0  # judged validations since the best one
     scores: dict[str, float] = field(default_factory=dict)  # of the judging metric, by update
+    ties: dict[str, float] = field(default_factory=dict)  # perplexities, where scores are equal
 
     def after_update(self, updates_an_epoch: int) -> "Progress":
         """After one more update."""
@@ -48,30 +51,29 @@ class Progress:
             position=0 if over else self.position + 1,
         )
 
-    def judged(self, score: float | None, metric: str) -> "Progress":
-        """After a validation; `score` is None when it did not tell of the judging metric."""
-        if score is None:
+    def judged(self, found: Mapping[str, float], metric: str) -> "Progress":
+        """After a validation, whose scores need not tell of the judging metric."""
+        if metric not in found:
             return self
-        better = not self.scores or self.rank(score, metric) > max(
-            self.rank(other, metric) for other in self.scores.values()
-        )
-        return replace(
+        now = str(self.update)
+        judged = replace(
             self,
-            scores={**self.scores, str(self.update): score},
-            worse=0 if better else self.worse + 1,
+            scores={**self.scores, now: found[metric]},
+            ties=self.ties | ({now: found[TIE]} if TIE in found else {}),
         )
-
-    @staticmethod
-    def rank(score: float, metric: str) -> float:
-        """A number that is larger for a better score."""
-        return -score if metric in LOWER_IS_BETTER else score
+        better = judged.best(1, metric) == [self.update]
+        return replace(judged, worse=0 if better else self.worse + 1)
 
     def best(self, count: int, metric: str) -> list[int]:
-        """The updates with the best scores, best first; of equals, the earliest."""
-        ranked = sorted(
-            self.scores, key=lambda update: (-self.rank(self.scores[update], metric), int(update))
-        )
-        return [int(update) for update in ranked[:count]]
+        """The updates with the best scores, best first; of equals, that of the least perplexity.
+
+        BLEU is 0 for long where there is little text, and perplexity tells what is better even so.
+        """
+        ranks = {
+            int(update): rank({TIE: self.ties.get(update, math.inf), metric: score}, metric)
+            for update, score in self.scores.items()
+        }
+        return sorted(ranks, key=lambda update: (*ranks[update], update))[:count]
 
     def limit(self, config: Training) -> str | None:
         """Why training is over, if it is."""
@@ -95,6 +97,12 @@ class Progress:
         if config.max_minutes:
             shares.append(self.seconds / (60 * config.max_minutes))
         return min(1.0, max(shares))
+
+
+def rank(found: Mapping[str, float], metric: str) -> tuple[float, float]:
+    """What is less for better scores: by a metric and, where it is equal, by perplexity."""
+    score = found[metric]
+    return score if metric in LOWER_IS_BETTER else -score, found.get(TIE, math.inf)
 
 
 class Checkpoints:

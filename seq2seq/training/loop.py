@@ -51,7 +51,7 @@ def train(
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
-        return progress.judged(scores.valid.get(config.metrics[0]), config.metrics[0])
+        return progress.judged(scores.valid, config.metrics[0])
 
     def saved(progress: Progress) -> Progress:
         log.sum_up()

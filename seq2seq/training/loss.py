@@ -16,6 +16,7 @@ from seq2seq.config import Training
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models import Seq2Seq
+from seq2seq.models.products import linear, matmul
 
 # Logits held at a time: on a processor 4 MB in bfloat16, which stay in its cache (found by trying:
 # see benchmarks/README.md); on a GPU as many as keep it busy.
@@ -129,11 +130,12 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         # the same memory for all: new memory costs more than what is computed in it
         logits_memory = hidden.new_empty(passes * min(size, len(targets)), vocab)
         memory = logits_memory.to(weight.dtype)  # the same where the precision is
+        hidden_memory = hidden.new_empty(len(logits_memory), dim)
         product = torch.empty_like(projection)
         for start in range(0, len(targets), size):
             some = hidden[:, start : start + size].reshape(-1, dim)  # (n, D)
             true = targets[start : start + size].repeat(passes)
-            logits = torch.mm(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
+            logits = matmul(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
             largest, true_logits = logits.amax(dim=1), logits.gather(1, true[:, None])[:, 0]
             differences = difference_of_halves(logits, weight.dtype) if r_drop else None
             probabilities = memory[: len(some)]
@@ -147,9 +149,9 @@ class ChunkedCrossEntropy(torch.autograd.Function):
                 apart += drawn_together(differences, partition, probabilities, r_drop / 2)
             share = probabilities.new_full((len(true), 1), label_smoothing - 1)
             gradient = logits.copy_(probabilities.scatter_add_(1, true[:, None], share))
-            some_gradient = torch.mm(gradient, projection).view(passes, -1, dim)
-            hidden_gradient[:, start : start + size] = some_gradient
-            weight_gradient += torch.mm(gradient.T, some, out=product)
+            some_gradient = matmul(gradient, projection, out=hidden_memory[: len(some)])
+            hidden_gradient[:, start : start + size] = some_gradient.view(passes, -1, dim)
+            weight_gradient += matmul(gradient.T, some, out=product)
         if label_smoothing:
             hidden_gradient -= (label_smoothing * mean).to(hidden.dtype)
             sums = hidden.sum(dim=(0, 1), dtype=weight.dtype)
@@ -225,7 +227,7 @@ def judged(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     sums = weight.new_zeros(2)
     projection, size = weight.to(hidden.dtype), chunk_size(hidden[None], weight)
     for some, true in zip(hidden.split(size), targets.split(size), strict=True):
-        logits = (some @ projection.T).to(weight.dtype)
+        logits = linear(some, projection).to(weight.dtype)
         nll = nn.functional.cross_entropy(logits, true, reduction="sum")
         sums += torch.stack([nll, (logits.argmax(dim=1) == true).sum()])
     return sums

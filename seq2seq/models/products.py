@@ -1,0 +1,81 @@
+"""Products of matrices, by whichever of PyTorch's libraries is the fastest for them.
+
+PyTorch has two for the processor: in float32 it takes MKL, in bfloat16 oneDNN. MKL keeps its
+AVX-512 code for Intel's processors. On AMD's that have AVX-512, oneDNN is more than twice as fast
+in float32, too (benchmarks/README.md), by the operator that PyTorch's own compiler calls.
+"""
+
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., K) times the rows of `weight` (N, K), plus `bias` (N,): (..., N)."""
+    if not by_onednn(x):
+        return functional.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        return Product.apply(x, weight, bias)
+    return product(x, weight, bias)
+
+
+def matmul(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """The product of matrices a (M, K) and b (K, N), of one precision, in `out` (M, N).
+
+    It has no gradient.
+    """
+    return out.copy_(product(a, b.mT)) if by_onednn(a) else torch.mm(a, b, out=out)
+
+
+def by_onednn(x: Tensor) -> bool:
+    """Whether a product with x is one that PyTorch would not give to oneDNN, and that is faster."""
+    plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0
+    return plain and onednn_is_faster() and not torch.compiler.is_compiling()
+
+
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Whether this processor multiplies float32 faster by oneDNN than by MKL: AMD's with AVX-512.
+
+    It is told by the name of the maker, not by a measurement: a run must go on with the same bits.
+    """
+    here = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return here and wide and torch.backends.mkl.is_available() and "AuthenticAMD" in processor()
+
+
+def processor() -> str:
+    """What the system says of its processor, its maker's name in it."""
+    told = Path("/proc/cpuinfo")  # of Linux, whose `platform` does not know
+    return told.read_text() if told.exists() else platform.processor()
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """What `linear` gives, by oneDNN and without a gradient."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class Product(torch.autograd.Function):
+    """What `linear` gives, by oneDNN."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), (of_x, of_weight, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        return (
+            product(gradient, weight.mT) if of_x else None,
+            product(rows.mT, x.reshape(-1, x.shape[-1]).mT) if of_weight else None,
+            rows.sum(dim=0) if of_bias else None,
+        )
