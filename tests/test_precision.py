@@ -9,11 +9,12 @@ import torch
 from tiny import batch_of, build_tiny, config_of, pairs
 from torch import Tensor
 
+from seq2seq import distributed
 from seq2seq.data.batches import Batches
 from seq2seq.errors import UserError
 from seq2seq.models import MODELS, Seq2Seq
 from seq2seq.training.loss import Criterion, judge
-from seq2seq.training.precision import NAMES, PRECISIONS, choose_precision
+from seq2seq.training.precision import NAMES, PRECISIONS, choose_precision, seconds_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 DEEP = {"transformer": {"encoder_layers": 2, "decoder_layers": 2}, "lstm": {}}
@@ -28,17 +29,45 @@ LOW = [("bf16", 2**-8, 0.04), ("fp16", 2**-11, 0.02)]
         ("AMD64", {"amx_bf16": True}, torch.bfloat16),
         ("x86_64", {"avx512_bf16": False, "amx_bf16": False, "avx2": True}, torch.float32),
         ("x86_64", {}, torch.float32),
-        ("aarch64", {"avx512_bf16": True}, torch.float32),  # not measured
+        ("aarch64", {"avx512_bf16": True}, torch.float32),  # not tried
     ],
 )
 def test_auto_is_bfloat16_where_a_processor_multiplies_it(
     monkeypatch, machine, capabilities, chosen
 ):
+    monkeypatch.setattr(
+        "seq2seq.training.precision.seconds_of", {torch.bfloat16: 1.0, torch.float32: 2.0}.get
+    )
     monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("fp32", CPU) == torch.float32
     assert choose_precision("bf16", CPU) == torch.bfloat16  # whoever asks for it gets it
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+@pytest.mark.parametrize(("seconds", "faster"), [(1.0, True), (2.0, False), (3.0, False)])
+def test_auto_is_float32_where_a_processor_multiplies_bfloat16_slowly(
+    monkeypatch, seconds, faster, everywhere
+):
+    told = []
+    monkeypatch.setattr(distributed, "everywhere", lambda value: told.append(value) or everywhere)
+    monkeypatch.setattr("seq2seq.training.precision.multiplies_bfloat16", lambda device: True)
+    monkeypatch.setattr(
+        "seq2seq.training.precision.seconds_of", {torch.bfloat16: seconds, torch.float32: 2.0}.get
+    )
+    assert choose_precision("auto", CPU) == (torch.bfloat16 if everywhere else torch.float32)
+    assert told == [faster]  # what all processes go by
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_products_are_timed_once(monkeypatch, kind):
+    timed = []
+    monkeypatch.setattr("seq2seq.training.precision.linear", lambda *given: timed.append(given))
+    seconds_of.cache_clear()
+    assert 0 < seconds_of(kind) == seconds_of(kind) < 1
+    assert {one.dtype for given in timed for one in given} == {kind}
+    seconds_of.cache_clear()
 
 
 def test_auto_is_float32_where_torch_does_not_say(monkeypatch):
@@ -64,8 +93,8 @@ def test_float16_is_refused_where_it_is_slow():
     with pytest.raises(UserError) as error:
         choose_precision("fp16", CPU)
     assert str(error.value) == (
-        "training.precision: fp16 is for GPUs; set it to auto, and a processor that multiplies "
-        "bfloat16 will"
+        "training.precision: fp16 is for GPUs; set it to auto, which is bf16 on a processor that "
+        "is faster in it"
     )
 
 

@@ -1,35 +1,59 @@
 """What training multiplies in: float32, bfloat16 or float16. Weights are float32 always."""
 
+import functools
 import platform
+import timeit
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from seq2seq import distributed
 from seq2seq.errors import UserError
+from seq2seq.models.products import linear
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NAMES = {dtype: name for name, dtype in PRECISIONS.items()}
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type that an option names; auto is bfloat16 where the hardware multiplies it, else
-    float32.
+    """The type that an option names; auto is bfloat16 where that is faster, else float32.
 
-    Raises a UserError for what the device has not.
+    Under torchrun all must call this; they get the same. Raises a UserError for what the device
+    has not.
     """
     if name == "auto":
-        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
+        faster = distributed.everywhere(bfloat16_is_faster(device))
+        return torch.bfloat16 if faster else torch.float32
     if name == "fp16" and device.type == "cpu":
         raise UserError(
-            "training.precision: fp16 is for GPUs; set it to auto, and a processor that "
-            "multiplies bfloat16 will"
+            "training.precision: fp16 is for GPUs; set it to auto, which is bf16 on a processor "
+            "that is faster in it"
         )
     return PRECISIONS[name]
 
 
+def bfloat16_is_faster(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 in hardware, faster than of float32.
+
+    To have instructions for it is not enough: AMD's processors are two to four times as fast with
+    AVX512-BF16, and some of Intel's half as fast unless they have AMX, which virtual machines may
+    hide (benchmarks/README.md). Those are so far apart that what is measured is the same each time.
+    """
+    if not multiplies_bfloat16(device):
+        return False
+    return device.type == "cuda" or seconds_of(torch.bfloat16) < seconds_of(torch.float32)
+
+
+@functools.cache
+def seconds_of(precision: torch.dtype) -> float:
+    """How long the processor takes for a product of the size that training has many of."""
+    x, weight = torch.ones(2048, 256, dtype=precision), torch.ones(256, 256, dtype=precision)
+    return min(timeit.repeat(lambda: linear(x, weight), number=1, repeat=10))
+
+
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bfloat16 in hardware, faster than of float32."""
+    """Whether a device has instructions for products of matrices of bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu" or platform.machine() not in ("x86_64", "AMD64"):
