@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import VOCAB, batch_of, build_tiny, config_of, equal, learn, learner_of, pairs
 
 from seq2seq.config import Config, Training
@@ -596,6 +597,56 @@ def test_numbers_that_are_none_become_null(tmp_path):
     assert [line["valid"]["ppl"] for line in lines if "valid" in line] == [None, None]
     norms = [line["gradient_norm"] is None for line in lines if "loss" in line]
     assert norms == [False, False, True, False]
+
+
+def curves_in(folder: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard shows: values by update, none of which comes twice, by name of the curve."""
+    found = EventAccumulator(str(folder / "tensorboard"))
+    found.Reload()
+    curves = {}
+    for name in found.Tags()["scalars"]:
+        events = found.Scalars(name)
+        curves[name] = {event.step: event.value for event in events}
+        assert [*curves[name]] == [event.step for event in events]
+    return curves
+
+
+def test_tensorboard_has_the_curves_of_the_log_also_after_a_kill(tmp_path):
+    config = config_of(
+        max_updates=8, batch_tokens=BATCH_TOKENS, validate_every=2, log_every=1, tensorboard=True
+    )
+    with pytest.raises(Killed):
+        train_in(tmp_path, config, kill_at=5)
+    train_in(tmp_path, config)  # from update 4 on
+    curves, lines = curves_in(tmp_path), metrics_in(tmp_path)
+    for name in ("loss", "gradient_norm", "learning_rate"):
+        told = {line["update"]: line[name] for line in lines if name in line}
+        assert curves[f"training/{name}"] == pytest.approx(told)
+    judged = {line["update"]: line["valid"]["ppl"] for line in lines if "valid" in line}
+    assert curves["validation/ppl"] == pytest.approx(judged)
+    assert [*judged] == [2, 4, 6, 8]
+
+
+def test_a_set_that_is_watched_has_curves_of_its_own_whatever_its_name(tmp_path):
+    config = config_of(tensorboard=True).training
+    with Log(tmp_path, config, Progress()) as log:
+        scores = Scores({"bleu": 1.0}, {"validation": {"bleu": 2.0}, "training": {"bleu": 3.0}})
+        log.validated(Progress(update=7), scores)
+    curves = curves_in(tmp_path)
+    for number, name in enumerate(["validation", "watch/validation", "watch/training"], 1):
+        assert curves[f"{name}/bleu"] == {7: number}
+
+
+def test_tensorboard_that_is_not_there_is_asked_for_before_anything_is_written(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError) as error:
+        Log(tmp_path, config_of(tensorboard=True).training, Progress())
+    assert str(error.value) == (
+        "training.tensorboard needs tensorboard; pip install 'seq2seq[tensorboard]'"
+    )
+    assert not [*tmp_path.iterdir()]
 
 
 def test_the_time_left_is_known_after_going_on_within_an_epoch(tmp_path, capsys):

@@ -125,6 +125,7 @@ class Log:
             "seconds": round(progress.seconds, 3),
         }
         self._write(record)
+        self._draw(progress.update, "training", record)
         if self._bar is not None:
             self._bar.set_description_str(self._describe_shortly(record))
         else:
@@ -140,8 +141,10 @@ class Log:
         """After a validation."""
         place = {"update": progress.update, "seconds": round(progress.seconds, 3)}
         self._write({**place, **scores.record})
+        self._draw(progress.update, "validation", scores.valid)
         self.say(f"update {progress.update:,}, validation: {described(scores.valid)}")
         for name, watched in scores.watch.items():
+            self._draw(progress.update, f"watch/{name}", watched)
             self.say(f"    {name}: {described(watched)}")
         self._since_time = time.monotonic()  # validating does not count as tokens per second
 
@@ -203,12 +206,11 @@ class Log:
         if self._file is not None:
             self._file.write(json.dumps(strict(record), allow_nan=False) + "\n")
             self._file.flush()
+
+    def _draw(self, update: int, group: str, values: dict[str, float]) -> None:
         if self._curves is not None:
-            groups = {"training": record, "validation": record.get("valid", {})}
-            for group, values in {**groups, **record.get("watch", {})}.items():
-                for name, value in values.items():
-                    if isinstance(value, int | float):
-                        self._curves.add_scalar(f"{group}/{name}", value, record["update"])
+            for name, value in values.items():
+                self._curves.add_scalar(f"{group}/{name}", value, update)
 
 
 def described(scores: dict[str, float]) -> str:
