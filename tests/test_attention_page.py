@@ -23,7 +23,7 @@ from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.decoding.search import Beam, alive, first_to_go_on, search
 from seq2seq.decoding.trace import Dropped, Recorder, Trace, Written, entropies, maps_of
-from seq2seq.models import MODELS
+from seq2seq.models import MODELS, select
 from seq2seq.report import attention
 
 every_kind = pytest.mark.parametrize("kind", MODELS)
@@ -51,16 +51,14 @@ def watched(kind: str, options: Decoding) -> tuple[PyTorch, Recorder]:
 def beams(engine: PyTorch, request: Request, options: Decoding) -> list[set[tuple[int, ...]]]:
     """What a beam search of one line asks to continue: the beam at each step."""
     found = []
-    rows: list[tuple[int, ...]] = []
 
-    def step(last: Any, state: Any, encoded: Any) -> Any:
-        before = state["spelled"].tolist()
-        nonlocal rows
-        rows = [
+    def step(last: Any, state: Any, encoded: Any, rows: Any) -> Any:
+        state = select(state, rows)
+        spellings = [
             (*(token for token in row if token >= 0), one)
-            for row, one in zip(before, last.tolist(), strict=True)
+            for row, one in zip(state["spelled"].tolist(), last.tolist(), strict=True)
         ]
-        found.append({row[1:] for row in rows})
+        found.append({spelling[1:] for spelling in spellings})
         own = {name: value for name, value in state.items() if name != "spelled"}
         logits, after = engine.model.step(last, own, encoded)
         spelled = torch.cat([state["spelled"], last[:, None]], dim=1)

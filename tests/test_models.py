@@ -131,12 +131,18 @@ def padded(ids: Tensor, columns: int) -> Tensor:
     return nn.functional.pad(ids, (0, columns), value=PAD)
 
 
-def walk(model: Seq2Seq, ids: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
-    """Logits (N, T, V) after each of the ids (N, T), one step at a time, and the last state."""
+def walk(
+    model: Seq2Seq, ids: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
+) -> tuple[Tensor, State]:
+    """Logits (N, T, V) after each of the ids (N, T), one step at a time, and the last state.
+
+    The first step goes on from the given rows of the state.
+    """
     logits = []
     for column in ids.unbind(dim=1):
-        after, state = model.step(column, state, encoded)
+        after, state = model.step(column, state, encoded, rows)
         logits.append(after)
+        rows = None
     return torch.stack(logits, dim=1), state
 
 
@@ -175,6 +181,8 @@ def test_hypotheses_side_by_side_are_sentences_of_their_own(options):
     encoded = model.encode(source)
     stepped, _ = walk(model, ids, select(model.start(encoded), copies), encoded)
     same(stepped, forced(model, source[copies], ids))
+    stepped, _ = walk(model, ids, model.start(encoded), encoded, copies)
+    same(stepped, forced(model, source[copies], ids))
 
 
 @every_variant
@@ -187,9 +195,18 @@ def test_rows_selected_between_steps_go_on_as_if_they_had_always_been_so(options
     sentences = torch.tensor([2, 0])  # the others are done
     rows = (sentences[:, None] * BEAM + torch.tensor([[1, 1, 0], [2, 0, 0]])).flatten()
     ids = torch.cat([ids[rows, :2], targets(len(rows), seed=4)[:, 2:]], dim=1)
-    stepped, _ = walk(model, ids[:, 2:], select(state, rows), select(encoded, sentences))
+    encoded, before = select(encoded, sentences), select(state, torch.arange(4 * BEAM))
+    stepped, after = walk(model, ids[:, 2:], select(state, rows), encoded)
     whole = forced(model, source[sentences.repeat_interleave(BEAM)], ids)
     same(stepped, whole[:, 2:])
+
+    for learning in (True, False):
+        with torch.set_grad_enabled(learning):  # selecting as it steps
+            stepped, at_once = walk(model, ids[:, 2:], state, encoded, rows)
+        same(stepped, whole[:, 2:])
+        for name in after.keys() | at_once.keys():
+            same(at_once[name], after[name])
+    assert all(torch.equal(before[name], state[name]) for name in before)  # which is as it was
 
 
 @every_variant

@@ -21,10 +21,10 @@ from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers, train_tokenizer
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.pytorch import PyTorch, batches
-from seq2seq.decoding.search import Step, search
+from seq2seq.decoding.search import BLOCK, Step, largest, search
 from seq2seq.decoding.translator import Line, Translator
 from seq2seq.errors import UserError
-from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build
+from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build, select
 
 NEVER = {PAD, UNK, BOS}
 ROWS = 10_007
@@ -41,7 +41,10 @@ Follow = Callable[[list[int]], list[float]]
 def toy(vocab: int) -> Step:
     """The step of a toy: a state of two parts counts tokens and finds the prefix's row."""
 
-    def step(last: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def step(
+        last: Tensor, state: State, encoded: Encoded, rows: Tensor | None
+    ) -> tuple[Tensor, State]:
+        state = select(state, rows)
         width = len(last) // len(encoded["number"])
         number = encoded["number"].repeat_interleave(width)
         count, row = state["count"] + 1, (31 * state["row"][:, 0] + last + number) % ROWS
@@ -66,7 +69,10 @@ def toy_follow(vocab: int, number: int) -> Follow:
 def table_step(rows: dict[tuple[int, ...], dict[int, float]]) -> Step:
     """The step of a toy of one sentence whose probabilities after each prefix are given."""
 
-    def step(last: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def step(
+        last: Tensor, state: State, encoded: Encoded, rows: Tensor | None
+    ) -> tuple[Tensor, State]:
+        state = select(state, rows)
         prefixes = torch.cat([state["prefix"], last[:, None]], dim=1)
         probabilities = torch.full((len(last), 6), 1e-9, dtype=torch.double)
         for row, (_, *prefix) in enumerate(prefixes.tolist()):
@@ -262,6 +268,33 @@ def test_a_finished_sentence_is_never_stepped_again(vocab, beam, limits):
 
 
 A, B = EOS + 1, EOS + 2
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 3),
+    st.integers(1, 12),
+    st.integers(0, 7 * BLOCK),
+    st.sampled_from([0.0, 0.5, 1.0]),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_largest_are_those_of_a_sort(seed, rows, count, more, forbidden):
+    """Few of few and few of many, some of them equal, some or all of them forbidden."""
+    drawn = torch.Generator().manual_seed(seed)
+    numbers = torch.randint(-9, 9, (rows, count + more), generator=drawn).double()
+    numbers[torch.rand(numbers.shape, generator=drawn) < forbidden] = -math.inf
+    values, places = largest(numbers, count)
+    assert torch.equal(values, numbers.sort(dim=1, descending=True).values[:, :count])
+    assert torch.equal(values, numbers.gather(1, places))
+    assert all(len(set(row)) == count for row in places.tolist())
+
+
+@pytest.mark.parametrize("place", [0, 3 * BLOCK, 9 * BLOCK + 1])
+def test_what_is_not_a_number_is_not_lost_among_the_largest(place):
+    numbers = torch.zeros(1, 9 * BLOCK + 2)
+    numbers[0, place] = math.nan
+    values, places = largest(numbers, 2)
+    assert (values[0, 0].isnan(), places[0, 0]) == (True, place)
 
 
 def test_an_end_counts_only_among_the_first_candidates():

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from seq2seq.decoding.engine import Request
 from seq2seq.errors import UserError
-from seq2seq.models import Encoded, Seq2Seq, State
+from seq2seq.models import Encoded, Seq2Seq, State, select
 
-Step = Callable[[Tensor, State, Encoded], tuple[Tensor, State]]
+# as `Seq2Seq.step`: of the last tokens (N,), a state, what was encoded and rows of the state (N,)
+Step = Callable[[Tensor, State, Encoded, Tensor | None], tuple[Tensor, State]]
 
 COVERED = "covered"  # in a state: what each source position was given so far, (N, S)
 PIECES = "pieces"  # in what was encoded: which positions are pieces, not </s> or padding, (B, S)
@@ -30,10 +31,12 @@ def covering(
     device = next(iter(encoded.values())).device
     pieces = torch.arange(int(lengths.max()) + 1)[None] < lengths[:, None]
 
-    def covering_step(last: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def covering_step(
+        last: Tensor, state: State, encoded: Encoded, rows: Tensor | None
+    ) -> tuple[Tensor, State]:
         covered = state.get(COVERED)
         model.keep_attention()
-        logits, after = step(last, state, encoded)
+        logits, after = step(last, state, encoded, rows)
         weights = model.attention  # (N, layers, heads, 1, S)
         model.keep_attention(False)
         if weights is None:
@@ -42,7 +45,9 @@ def covering(
                 "set it to 0"
             )
         seen = weights.mean(dim=(1, 2, 3)).float()
-        return logits, {**after, COVERED: seen if covered is None else covered + seen}
+        if covered is not None:
+            seen = seen + select({COVERED: covered}, rows)[COVERED]
+        return logits, {**after, COVERED: seen}
 
     return covering_step, {**encoded, PIECES: pieces.to(device)}
 

@@ -98,9 +98,11 @@ class PyTorch:
                 step, encoded = covering(self.model, step, encoded, some)
             return search(step, state, encoded, some, options, self.recorder)
 
-    def _step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def _step(
+        self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None
+    ) -> tuple[Tensor, State]:
         """Scores are added up over many tokens: float32, whatever the model computes in."""
-        logits, state = self.model.step(last_tokens, state, encoded)
+        logits, state = self.model.step(last_tokens, state, encoded, rows)
         return logits.float(), state
 
 

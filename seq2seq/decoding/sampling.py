@@ -39,12 +39,13 @@ def sample(
     uniforms = torch.from_numpy(random_numbers(requests, options.seed, count)).to(device)
     results: list[list[Hypothesis]] = [[] for _ in requests]
     places = torch.arange(len(requests), device=device)  # (B,)
-    state = select(state, places.repeat_interleave(count))
+    rows: Tensor | None = places.repeat_interleave(count)  # of the state, which go on
     tokens = torch.full((len(requests), count, 1), BOS, device=device)  # (B, W, 1 + T)
     totals = torch.zeros(len(requests), count, device=device)  # (B, W) log-probabilities
 
     while len(places):
-        logits, state = step(tokens[:, :, -1].flatten(), state, encoded)
+        logits, state = step(tokens[:, :, -1].flatten(), state, encoded, rows)
+        rows = None
         own = logits.log_softmax(dim=1).unflatten(0, totals.shape)  # (B, W, V)
         allowed = own.clone()
         for rule in rules:
@@ -62,8 +63,8 @@ def sample(
             for sentence in done.nonzero().flatten().tolist():
                 results[int(places[sentence])] = hypotheses(totals[sentence], tokens[sentence])
             still = (~done).nonzero().flatten()
-            rows = still[:, None] * count + torch.arange(count, device=device)
-            state, encoded = select(state, rows.flatten()), select(encoded, still)
+            rows = (still[:, None] * count + torch.arange(count, device=device)).flatten()
+            encoded = select(encoded, still)
             places = places[still]
             tokens, totals = tokens[still], totals[still]
     return results

@@ -173,16 +173,16 @@ def search(
     plan = Plan(requests, options, device)
     results: list[list[Hypothesis]] = [[] for _ in requests]
     places = torch.arange(len(requests), device=device)  # (R,) the request of each search
+    rows: Tensor | None = None  # of the state, which go on: all
     if groups > 1:
-        places = places.repeat_interleave(groups)
-        state = select(state, places)
+        rows = places = places.repeat_interleave(groups)
     going = Beam.first(len(places), device)
     finished = Finished.none(len(places), plan.beam, device)
     if recorder:
         recorder.begin(requests)
 
     while len(places):
-        logits, state = step(going.tokens[:, :, -1].flatten(), state, encoded)
+        logits, state = step(going.tokens[:, :, -1].flatten(), state, encoded, rows)
         torch.log_softmax(logits, dim=1, out=logits)
         width = going.scores.shape[1]
         candidates, origins = plan.continued(going, logits.unflatten(0, (-1, width)), places)
@@ -197,8 +197,8 @@ def search(
             lost = (going.scores > FORBIDDEN) & ~alive(candidates, origins, going_on, width)
             recorder.drop(going, lost, places, unfinished=False)
         going = candidates.picked(going_on).without_ends()
-        rows = torch.arange(len(places), device=device)[:, None] * width
-        rows = rows + origins.gather(1, going_on)  # (R, W) rows of the state
+        first = torch.arange(len(places), device=device)[:, None] * width
+        heirs = first + origins.gather(1, going_on)  # (R, W) rows of the state
 
         done = plan.done(going, finished, places)
         if done.any():
@@ -213,15 +213,39 @@ def search(
             encoded = select(encoded, (~done).nonzero().flatten())
             still = (~done).repeat_interleave(groups).nonzero().flatten()
             going, finished = going.selected(still), finished.selected(still)
-            places, rows = places[still], rows[still]
-        state = select(state, rows.flatten())
+            places, heirs = places[still], heirs[still]
+        moved = plan.beam > 1 or len(places) < len(first)
+        rows = heirs.flatten() if moved else None
     return results
 
 
 def likeliest(totals: Tensor, tokens: Tensor, places: Tensor, beam: int) -> Candidates:
     """Twice as many as a search keeps: each hypothesis can end once, so half or more go on."""
     flat = totals.flatten(1)  # (R, W * V)
-    return Candidates(*flat.topk(min(2 * beam, flat.shape[1]), dim=1))
+    return Candidates(*largest(flat, min(2 * beam, flat.shape[1])))
+
+
+BLOCK = 32  # numbers
+
+
+def largest(numbers: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest numbers of each row (R, n), largest first, and their places: both (R, count).
+
+    They are looked for in the blocks whose largest numbers are the largest, so that few of many are
+    found three times as fast as by `topk` alone.
+    """
+    blocks = numbers.shape[1] // BLOCK
+    if blocks <= count:
+        values, places = numbers.topk(count, dim=1)
+        return values, places
+    even = blocks * BLOCK
+    peaks = numbers[:, :even].unflatten(1, (blocks, BLOCK)).amax(dim=2)
+    best = peaks.topk(count, dim=1).indices
+    within = torch.arange(BLOCK, device=numbers.device)
+    rest = torch.arange(even, numbers.shape[1], device=numbers.device).expand(len(numbers), -1)
+    places = torch.cat([(best[:, :, None] * BLOCK + within).flatten(1), rest], dim=1)
+    values, among = numbers.gather(1, places).topk(count, dim=1)
+    return values, places.gather(1, among)
 
 
 def apart(choose: Choose, options: Decoding) -> Choose:

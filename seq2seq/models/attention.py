@@ -24,11 +24,9 @@ class Memory(NamedTuple):
     keys: Tensor
     values: Tensor
 
-    def followed_by(self, later: "Memory") -> "Memory":
-        """This memory with later positions behind it."""
-        return Memory(
-            torch.cat([self.keys, later.keys], dim=2), torch.cat([self.values, later.values], dim=2)
-        )
+    def followed_by(self, later: "Memory", rows: Tensor | None = None) -> "Memory":
+        """The given rows (N,) of this memory, or all, with later positions (N, ...) behind them."""
+        return Memory(*(joined(*parts, rows) for parts in zip(self, later, strict=True)))
 
 
 class MultiHeadAttention(nn.Module):
@@ -125,6 +123,23 @@ class MultiHeadAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) to (B, heads, T, D)."""
         return x.view(*x.shape[:2], -1, self.width).transpose(1, 2)
+
+
+def joined(before: Tensor, after: Tensor, rows: Tensor | None) -> Tensor:
+    """The given rows (N,) of `before` (B, G, S, D), or all, with `after` (N, G, T, D) behind them.
+
+    What search remembers is most of what it moves, so it is copied once, not once for the rows and
+    once more to grow.
+    """
+    if rows is not None and torch.is_grad_enabled():
+        before, rows = before.index_select(0, rows), None
+    if rows is None:
+        return torch.cat([before, after], dim=2)
+    length = before.shape[2]
+    found = after.new_empty(*after.shape[:2], length + after.shape[2], after.shape[3])
+    torch.index_select(before, 0, rows, out=found[:, :, :length])
+    found[:, :, length:] = after
+    return found
 
 
 def later(scores: Tensor) -> Tensor:

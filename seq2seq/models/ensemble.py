@@ -62,9 +62,11 @@ class Ensemble(Seq2Seq):
         parts = zip(self.models, self._of_each(encoded), strict=True)
         return together([model.start(own) for model, own in parts])
 
-    def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def step(
+        self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         parts = zip(self.models, self._of_each(state), self._of_each(encoded), strict=True)
-        found = [model.step(last_tokens, own, source) for model, own, source in parts]
+        found = [model.step(last_tokens, own, source, rows) for model, own, source in parts]
         return mean([logits for logits, _ in found]), together([after for _, after in found])
 
     def keep_attention(self, keep: bool = True) -> None:

@@ -21,8 +21,10 @@ Encoded = dict[str, Tensor]
 State = dict[str, Tensor]
 
 
-def select(tensors: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The given rows (N,) of every tensor, in the given order."""
+def select(tensors: dict[str, Tensor], rows: Tensor | None) -> dict[str, Tensor]:
+    """The given rows (N,) of every tensor, in the given order; all, if None."""
+    if rows is None:
+        return tensors
     return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
 
 
@@ -85,8 +87,14 @@ class Seq2Seq(nn.Module, ABC):
         """The state of one hypothesis a sentence, before its first token."""
 
     @abstractmethod
-    def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
-        """Logits (N, V) of what follows `last_tokens` (N,), and the state after them."""
+    def step(
+        self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits (N, V) of what follows `last_tokens` (N,), and the state after them.
+
+        The tokens go on from the given rows (N,) of the state, or from all in their order: the same
+        as a step from `select(state, rows)`, but what is remembered is copied once, not twice.
+        """
 
     @abstractmethod
     def keep_attention(self, keep: bool = True) -> None:

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from seq2seq.config import Recurrent as Options
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
+from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding, select
 from seq2seq.models.layers import CELLS, Dropout, Linear, recur, recur_as_operators
 
 
@@ -111,9 +111,11 @@ class Recurrent(Seq2Seq):
             )
         return state
 
-    def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def step(
+        self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         x = self._embed(last_tokens[:, None], self.embeddings.target)
-        hidden, state = self._advance(x, state, encoded)
+        hidden, state = self._advance(x, select(state, rows), encoded)
         return self.project(self.dropout(hidden[:, 0])), state
 
     def keep_attention(self, keep: bool = True) -> None:

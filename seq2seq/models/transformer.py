@@ -4,6 +4,7 @@ Shapes: B sentences, N hypotheses, S source positions, T target positions, D wid
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from seq2seq.config import Transformer as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
-from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
+from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding, select
 from seq2seq.models.layers import NORMS, Dropout, Gate, Linear
 from seq2seq.models.positions import BY_DISTANCE, POSITIONS, Positions, Relations
 
@@ -32,7 +33,7 @@ class Residual(nn.Module):
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
+    "relu": lambda: nn.ReLU(inplace=True),
     "gelu": nn.GELU,
     "geglu": lambda: Gate(nn.GELU()),
     "swiglu": lambda: Gate(nn.SiLU()),
@@ -51,6 +52,13 @@ class FeedForward(nn.Sequential):
             (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
 
 
+class Past(NamedTuple):
+    """What a layer remembers of the target, and the rows (N,) of it that go on: all, if None."""
+
+    state: State
+    rows: Tensor | None
+
+
 class SelfAttention(MultiHeadAttention):
     """Attention of a decoder to what it has written."""
 
@@ -62,11 +70,11 @@ class SelfAttention(MultiHeadAttention):
         nothing = like.new_empty(sentences, self.kv_heads, 0, self.width)
         return {"keys": nothing, "values": nothing}
 
-    def follow(self, x: Tensor, past: State | None, relations: Relations) -> tuple[Tensor, State]:
+    def follow(self, x: Tensor, past: Past | None, relations: Relations) -> tuple[Tensor, State]:
         """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
         memory = self.project_memory(x, relations.turn)
         if past is not None:
-            memory = Memory(**past).followed_by(memory)
+            memory = Memory(**past.state).followed_by(memory, past.rows)
         return self(x, memory, causal=past is None, relations=relations), memory._asdict()
 
 
@@ -89,11 +97,11 @@ class SSRU(nn.Module):
         """What is remembered before the first token: a vector of zeros."""
         return {"cell": like.new_zeros(sentences, self.value.out_features)}
 
-    def follow(self, x: Tensor, past: State | None, relations: Relations) -> tuple[Tensor, State]:
+    def follow(self, x: Tensor, past: Past | None, relations: Relations) -> tuple[Tensor, State]:
         """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
         forget = self.forget(x).sigmoid()
         fresh = (1 - forget) * self.value(x)
-        cell = (past or self.start(x.shape[0], x))["cell"]
+        cell = (select(*past) if past else self.start(x.shape[0], x))["cell"]
         cells = []
         for kept, added in zip(forget.unbind(dim=1), fresh.unbind(dim=1), strict=True):
             cell = torch.addcmul(added, kept, cell)
@@ -142,7 +150,7 @@ class DecoderLayer(nn.Module):
         self.feed_forward_residual = Residual(options)
 
     def forward(
-        self, x: Tensor, source: Memory, mask: Tensor, past: State | None, relations: Relations
+        self, x: Tensor, source: Memory, mask: Tensor, past: Past | None, relations: Relations
     ) -> tuple[Tensor, State]:
         """The layer's output, and what it remembers of the target so far.
 
@@ -217,8 +225,11 @@ class Transformer(Seq2Seq):
     def remember(self, read: Encoded) -> Encoded:
         encoded = {"mask": read["mask"]}
         for number, decoder_layer in enumerate(self.decoder):
-            keys, values = decoder_layer.cross_attention.project_memory(read["states"])
-            encoded |= {f"{number}.keys": keys, f"{number}.values": values}
+            memory = decoder_layer.cross_attention.project_memory(read["states"])
+            # every step looks at all of it, which is slower where it is strided
+            encoded |= {
+                f"{number}.{name}": one.contiguous() for name, one in memory._asdict().items()
+            }
         return encoded
 
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
@@ -231,7 +242,7 @@ class Transformer(Seq2Seq):
         return self.decoder_norm(x)
 
     def _decoded(
-        self, number: int, x: Tensor, encoded: Encoded, past: State | None, relations: Relations
+        self, number: int, x: Tensor, encoded: Encoded, past: Past | None, relations: Relations
     ) -> tuple[Tensor, State]:
         """What the decoder layer of that number makes of x, and what it remembers."""
         own = number % len(self.decoder)
@@ -258,16 +269,20 @@ class Transformer(Seq2Seq):
             state |= named(nothing, number)
         return state
 
-    def step(self, last_tokens: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def step(
+        self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         position = state["written"].shape[1]
         x = self._embed(
             last_tokens[:, None], self.embeddings.target, self.target_positions, start=position
         )
         relations = self.target_positions.relations(position, 1)
         self._kept = []
-        after: State = {"written": nn.functional.pad(state["written"], (0, 1))}
+        written = select({"written": state["written"]}, rows)["written"]
+        after: State = {"written": nn.functional.pad(written, (0, 1))}
         for number in range(self.decoder_layers):
-            x, present = self._decoded(number, x, encoded, past_of(state, number), relations)
+            past = Past(remembered(state, number), rows)
+            x, present = self._decoded(number, x, encoded, past, relations)
             after |= named(present, number)
         return self.project(self.decoder_norm(x[:, 0])), after
 
@@ -299,7 +314,7 @@ def named(tensors: State, layer: int) -> State:
     return {f"{layer}.{name}": tensor for name, tensor in tensors.items()}
 
 
-def past_of(state: State, layer: int) -> State:
+def remembered(state: State, layer: int) -> State:
     """What a layer remembers, among what all do."""
     start = f"{layer}."
     return {
