@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from seq2seq.models import MODELS, Seq2Seq
-from seq2seq.models.layers import CELLS, Dropout, LayerNorm, Linear, noise, recur
+from seq2seq.models.layers import CELLS, Dropout, LayerNorm, Linear, Rectifier, noise, recur
 
 LOW = [torch.bfloat16, torch.half]
 MANY = 99_991  # draws, and no multiple of anything
@@ -17,6 +17,19 @@ SURE = 5  # standard deviations: one chance in two million
 def deviation(p: float, count: int) -> float:
     """The standard deviation of a share of so many draws."""
     return (p * (1 - p) / count) ** 0.5
+
+
+# Rectifiers
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_a_rectifier_keeps_what_is_positive_and_takes_memory_only_to_learn(learning):
+    x = torch.tensor([-1.0, 0.0, 2.0])
+    with torch.set_grad_enabled(learning):
+        found = Rectifier()(x)
+    assert found.tolist() == [0.0, 0.0, 2.0]
+    assert (found.data_ptr() == x.data_ptr()) != learning
+    assert x.tolist() == ([-1.0, 0.0, 2.0] if learning else found.tolist())
 
 
 # Noise

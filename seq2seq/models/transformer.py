@@ -13,7 +13,7 @@ from seq2seq.config import Transformer as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
 from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding, select
-from seq2seq.models.layers import NORMS, Dropout, Gate, Linear
+from seq2seq.models.layers import NORMS, Dropout, Gate, Linear, Rectifier
 from seq2seq.models.positions import BY_DISTANCE, POSITIONS, Positions, Relations
 
 
@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": lambda: nn.ReLU(inplace=True),
+    "relu": Rectifier,
     "gelu": nn.GELU,
     "geglu": lambda: Gate(nn.GELU()),
     "swiglu": lambda: Gate(nn.SiLU()),
@@ -225,11 +225,10 @@ class Transformer(Seq2Seq):
     def remember(self, read: Encoded) -> Encoded:
         encoded = {"mask": read["mask"]}
         for number, decoder_layer in enumerate(self.decoder):
-            memory = decoder_layer.cross_attention.project_memory(read["states"])
-            # every step looks at all of it, which is slower where it is strided
-            encoded |= {
-                f"{number}.{name}": one.contiguous() for name, one in memory._asdict().items()
-            }
+            keys, values = decoder_layer.cross_attention.project_memory(read["states"])
+            if not torch.is_grad_enabled():  # each step of a search would copy what is strided
+                keys, values = keys.contiguous(), values.contiguous()
+            encoded |= {f"{number}.keys": keys, f"{number}.values": values}
         return encoded
 
     def decode(self, target_in: Tensor, encoded: Encoded) -> Tensor:
