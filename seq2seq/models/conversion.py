@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
 from seq2seq.models.attention import MultiHeadAttention
-from seq2seq.models.layers import Gate, LayerNorm, RMSNorm
+from seq2seq.models.layers import Gate, LayerNorm, Rectifier, RMSNorm
 from seq2seq.models.positions import FURTHEST, Positions, Relative, Rotary
 from seq2seq.models.transformer import FeedForward, Residual, SelfAttention, Transformer
 
@@ -150,7 +150,7 @@ def activation_of(module: nn.Module) -> Any:
     from ctranslate2.specs.common_spec import Activation
 
     inner = module.activation if isinstance(module, Gate) else module
-    return {nn.ReLU: Activation.RELU, nn.GELU: Activation.GELU, nn.SiLU: Activation.SWISH}[
+    return {Rectifier: Activation.RELU, nn.GELU: Activation.GELU, nn.SiLU: Activation.SWISH}[
         type(inner)
     ]
 
