@@ -129,9 +129,9 @@ def joined(before: Tensor, after: Tensor, rows: Tensor | None) -> Tensor:
     """The given rows (N,) of `before` (B, G, S, D), or all, with `after` (N, G, T, D) behind them.
 
     What search remembers is most of what it moves, so it is copied once, not once for the rows and
-    once more to grow.
+    once more to grow: on processors, where that has been measured.
     """
-    if rows is not None and torch.is_grad_enabled():
+    if rows is not None and (torch.is_grad_enabled() or not before.is_cpu):
         before, rows = before.index_select(0, rows), None
     if rows is None:
         return torch.cat([before, after], dim=2)
