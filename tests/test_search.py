@@ -66,7 +66,7 @@ def toy_follow(vocab: int, number: int) -> Follow:
     return follow
 
 
-def table_step(rows: dict[tuple[int, ...], dict[int, float]]) -> Step:
+def table_step(table: dict[tuple[int, ...], dict[int, float]]) -> Step:
     """The step of a toy of one sentence whose probabilities after each prefix are given."""
 
     def step(
@@ -76,7 +76,7 @@ def table_step(rows: dict[tuple[int, ...], dict[int, float]]) -> Step:
         prefixes = torch.cat([state["prefix"], last[:, None]], dim=1)
         probabilities = torch.full((len(last), 6), 1e-9, dtype=torch.double)
         for row, (_, *prefix) in enumerate(prefixes.tolist()):
-            for token, probability in rows.get(tuple(prefix), {}).items():
+            for token, probability in table.get(tuple(prefix), {}).items():
                 probabilities[row, token] = probability
         return probabilities.log(), {"prefix": prefixes}
 
@@ -255,12 +255,14 @@ def test_the_reported_score_is_that_of_the_hypothesis(vocab, beam, sentences):
 def test_a_finished_sentence_is_never_stepped_again(vocab, beam, limits):
     steps: Counter[int] = Counter()
 
-    def counting(last: Tensor, state: State, encoded: Encoded) -> tuple[Tensor, State]:
+    def counting(
+        last: Tensor, state: State, encoded: Encoded, rows: Tensor | None
+    ) -> tuple[Tensor, State]:
         numbers = encoded["number"].tolist()
         assert len(last) % len(numbers) == 0
-        assert {len(part) for part in state.values()} == {len(last)}
+        assert {len(part) for part in select(state, rows).values()} == {len(last)}
         steps.update(numbers)
-        return toy(vocab)(last, state, encoded)
+        return toy(vocab)(last, state, encoded, rows)
 
     search_toy(counting, list(limits), list(limits.values()), beam)
     for number, limit in limits.items():
@@ -580,7 +582,7 @@ def test_lines_are_normalized_as_the_text_was_that_was_learned_from(tokenizers):
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 4.0])
 def test_translations_are_no_longer_than_the_options_say(ratio, heard):
     model = Toy(12)
-    model.step = lambda last, state, encoded: (NEVER_ENDS[last], state)
+    model.step = lambda last, state, encoded, rows: (NEVER_ENDS[last], select(state, rows))
     heard.translator.engine = PyTorch(model)
     heard.translator.options = Decoding(beam=2, max_length_ratio=ratio)
     for max_length in (12, 30):
