@@ -19,6 +19,7 @@ from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import write_manifest
 from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build, select
 from seq2seq.models.attention import MultiHeadAttention
+from seq2seq.models.autoregression import ROOM
 from seq2seq.models.folder import choose_device, load_model, save_model, weights_of
 from seq2seq.models.interface import hiding
 from seq2seq.models.positions import POSITIONS, Sinusoidal
@@ -186,27 +187,51 @@ def test_hypotheses_side_by_side_are_sentences_of_their_own(options):
 
 
 @every_variant
-def test_rows_selected_between_steps_go_on_as_if_they_had_always_been_so(options):
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_rows_selected_between_steps_go_on_as_if_they_had_always_been_so(options, mode):
     model, source, ids = toy(options), sources(), targets(4 * BEAM)
-    encoded = model.encode(source)
-    state = select(model.start(encoded), torch.arange(4).repeat_interleave(BEAM))
-    _, state = walk(model, ids[:, :2], state, encoded)
-
-    sentences = torch.tensor([2, 0])  # the others are done
+    copies = torch.arange(4).repeat_interleave(BEAM)
+    sentences = torch.tensor([1, 3])  # the others are done
     rows = (sentences[:, None] * BEAM + torch.tensor([[1, 1, 0], [2, 0, 0]])).flatten()
-    ids = torch.cat([ids[rows, :2], targets(len(rows), seed=4)[:, 2:]], dim=1)
-    encoded, before = select(encoded, sentences), select(state, torch.arange(4 * BEAM))
-    stepped, after = walk(model, ids[:, 2:], select(state, rows), encoded)
-    whole = forced(model, source[sentences.repeat_interleave(BEAM)], ids)
-    same(stepped, whole[:, 2:])
+    later = torch.cat([ids[rows, :2], targets(len(rows), seed=4)[:, 2:]], dim=1)
+    expected = forced(model, source[sentences.repeat_interleave(BEAM)], later)[:, 2:]
+    with mode():
+        encoded = model.encode(source)
+        _, state = walk(model, ids[:, :2], model.start(encoded), encoded, copies)
+        stepped, _ = walk(model, later[:, 2:], state, select(encoded, sentences), rows)
+    same(stepped, expected)
 
-    for learning in (True, False):
-        with torch.set_grad_enabled(learning):  # selecting as it steps
-            stepped, at_once = walk(model, ids[:, 2:], state, encoded, rows)
-        same(stepped, whole[:, 2:])
-        for name in after.keys() | at_once.keys():
-            same(at_once[name], after[name])
+
+@every_variant
+def test_hypotheses_that_share_nothing_may_be_selected_apart(options):
+    model, source, ids = toy(options), sources(), targets(4 * BEAM)
+    copies, rows = torch.arange(4).repeat_interleave(BEAM), torch.tensor([7, 7, 3, 8])
+    encoded = model.encode(source)
+    _, state = walk(model, ids[:, :2], select(model.start(encoded), copies), encoded)
+    before = select(state, torch.arange(4 * BEAM))
+    later = torch.cat([ids[rows, :2], targets(len(rows), seed=4)[:, 2:]], dim=1)
+    stepped, _ = walk(model, later[:, 2:], select(state, rows), select(encoded, copies[rows]))
+    same(stepped, forced(model, source[copies[rows]], later)[:, 2:])
     assert all(torch.equal(before[name], state[name]) for name in before)  # which is as it was
+
+
+@every_variant
+def test_search_has_room_for_any_length(options):
+    """Beyond what memory has room for at first, with sentences that leave on the way."""
+    model, source, ids = toy(options), sources(), targets(4 * BEAM, length=3 * ROOM)
+    copies, sentences = torch.arange(4).repeat_interleave(BEAM), torch.tensor([0, 2])
+    rows, start = copies, 0
+    with torch.inference_mode():
+        encoded = model.encode(source)
+        state = model.start(encoded)
+        for end in (ROOM // 2, ROOM, ROOM + 1, 3 * ROOM):
+            stepped, state = walk(model, ids[:, start:end], state, encoded, rows)
+            same(stepped, forced(model, source[copies], ids)[:, start:end])
+            rows = torch.arange(len(ids))
+            if start == 0:
+                rows = (sentences[:, None] * BEAM + torch.arange(BEAM)).flatten()
+                encoded, ids, copies = select(encoded, sentences), ids[rows], copies[rows]
+            start = end
 
 
 @every_variant

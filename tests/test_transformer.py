@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from seq2seq.config import Transformer as Options
 from seq2seq.models.attention import MultiHeadAttention
+from seq2seq.models.autoregression import SSRU
 from seq2seq.models.interface import select
 from seq2seq.models.layers import Gate, RMSNorm
 from seq2seq.models.positions import (
@@ -34,7 +35,7 @@ from seq2seq.models.positions import (
     bucket_of,
     turned,
 )
-from seq2seq.models.transformer import SSRU, FeedForward
+from seq2seq.models.transformer import FeedForward
 from seq2seq.training.optimizer import matrices_of
 
 TOLD = ("relative", "rotary", "alibi")  # to self-attention

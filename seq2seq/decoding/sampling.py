@@ -19,7 +19,7 @@ from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.coverage import Step
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.rules import FORBIDDEN, rules_of
-from seq2seq.models import Encoded, State, select
+from seq2seq.models import Encoded, State, moved, remaining
 
 WORD = 1 << 64  # numbers that a word of Philox can be
 
@@ -62,9 +62,9 @@ def sample(
         if done.any():
             for sentence in done.nonzero().flatten().tolist():
                 results[int(places[sentence])] = hypotheses(totals[sentence], tokens[sentence])
-            still = (~done).nonzero().flatten()
+            still = remaining(done)
             rows = (still[:, None] * count + torch.arange(count, device=device)).flatten()
-            encoded = select(encoded, still)
+            encoded = {name: moved(tensor, still) for name, tensor in encoded.items()}
             places = places[still]
             tokens, totals = tokens[still], totals[still]
     return results

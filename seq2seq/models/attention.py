@@ -24,10 +24,6 @@ class Memory(NamedTuple):
     keys: Tensor
     values: Tensor
 
-    def followed_by(self, later: "Memory", rows: Tensor | None = None) -> "Memory":
-        """The given rows (N,) of this memory, or all, with later positions (N, ...) behind them."""
-        return Memory(*(joined(*parts, rows) for parts in zip(self, later, strict=True)))
-
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with several heads (Vaswani et al. 2017, section 3.2).
@@ -71,14 +67,17 @@ class MultiHeadAttention(nn.Module):
 
         The first axis of x may be a multiple of B (hypotheses of one sentence side by side, one
         query each): they become queries of one sentence, so its memory is never copied.
-        `mask` (B, S) is 0 where there is something to see, else minus infinity; `causal` hides
-        later positions; `relations` tell where queries are, in self-attention.
+        `mask` (B, S), or (B, Q, S) for each of a sentence's queries, is 0 where there is something
+        to see, else minus infinity; `causal` hides later positions; `relations` tell where queries
+        are, in self-attention.
         """
         sentences = memory.keys.shape[0]
         queries = self._split(self.query(x).view(sentences, -1, x.shape[-1]))  # (B, H, T, D)
         if relations.turn is not None:
             queries = turned(queries, relations.turn)
-        seen = None if mask is None else mask[:, None, None, :]
+        seen = None
+        if mask is not None:  # the same for all heads
+            seen = mask[:, None] if mask.dim() == 3 else mask[:, None, None]
         if relations.bias is not None:
             bias = relations.bias.to(queries.dtype)
             if causal:
@@ -123,23 +122,6 @@ class MultiHeadAttention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, heads * D) to (B, heads, T, D)."""
         return x.view(*x.shape[:2], -1, self.width).transpose(1, 2)
-
-
-def joined(before: Tensor, after: Tensor, rows: Tensor | None) -> Tensor:
-    """The given rows (N,) of `before` (B, G, S, D), or all, with `after` (N, G, T, D) behind them.
-
-    What search remembers is most of what it moves, so it is copied once, not once for the rows and
-    once more to grow: on processors, where that has been measured.
-    """
-    if rows is not None and (torch.is_grad_enabled() or not before.is_cpu):
-        before, rows = before.index_select(0, rows), None
-    if rows is None:
-        return torch.cat([before, after], dim=2)
-    length = before.shape[2]
-    found = after.new_empty(*after.shape[:2], length + after.shape[2], after.shape[3])
-    torch.index_select(before, 0, rows, out=found[:, :, :length])
-    found[:, :, length:] = after
-    return found
 
 
 def later(scores: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
 from seq2seq.models.attention import MultiHeadAttention
+from seq2seq.models.autoregression import SelfAttention
 from seq2seq.models.layers import Gate, LayerNorm, Rectifier, RMSNorm
 from seq2seq.models.positions import FURTHEST, Positions, Relative, Rotary
-from seq2seq.models.transformer import FeedForward, Residual, SelfAttention, Transformer
+from seq2seq.models.transformer import FeedForward, Residual, Transformer
 
 
 def convert(model: Transformer, tokenizers: Tokenizers, longest: int, folder: Path) -> None:

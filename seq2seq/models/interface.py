@@ -28,6 +28,31 @@ def select(tensors: dict[str, Tensor], rows: Tensor | None) -> dict[str, Tensor]
     return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
 
 
+def remaining(done: Tensor) -> Tensor:
+    """The rows (n,) that are left of those (B,) of which some are done.
+
+    The last take the places of those that are done, so that `moved` has little to move.
+    """
+    left = ~done
+    count = int(left.sum())
+    rows = torch.arange(count, device=done.device)
+    rows[done[:count]] = left[count:].nonzero().flatten() + count
+    return rows
+
+
+def moved(tensor: Tensor, rows: Tensor) -> Tensor:
+    """The given rows (n,) of a tensor, which is used up: those that keep their places stay there.
+
+    On a processor, that is: where others would have to be waited for, all are copied.
+    """
+    if not tensor.is_cpu:
+        return tensor.index_select(0, rows)
+    change = (rows != torch.arange(len(rows))).nonzero().flatten()
+    if len(change):
+        tensor[change] = tensor[rows[change]]
+    return tensor[: len(rows)]
+
+
 class Seq2Seq(nn.Module, ABC):
     """An encoder and a decoder. `step` repeated equals `decode` on the whole target.
 

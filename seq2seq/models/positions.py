@@ -31,6 +31,12 @@ class Relations(NamedTuple):
     bias: Tensor | None = None  # (H, T, S), added to the scores
     turn: Turn | None = None  # of queries, and of keys as they are written
 
+    def spread(self, places: int) -> "Relations":
+        """The same where each position of a key has so many places, side by side."""
+        if self.bias is None or places == 1:
+            return self
+        return self._replace(bias=self.bias.repeat_interleave(places, dim=2))
+
 
 class Positions(nn.Module):
     """Knows nothing of positions: what the order of words is must come from elsewhere."""

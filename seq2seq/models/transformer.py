@@ -4,7 +4,6 @@ Shapes: B sentences, N hypotheses, S source positions, T target positions, D wid
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from seq2seq.config import Transformer as Options
 from seq2seq.data.tokenizer import PAD
 from seq2seq.models.attention import Memory, MultiHeadAttention
-from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding, select
+from seq2seq.models.autoregression import AUTOREGRESSIONS, Descent, Past
+from seq2seq.models.interface import Embeddings, Encoded, Seq2Seq, State, hiding
 from seq2seq.models.layers import NORMS, Dropout, Gate, Linear, Rectifier
 from seq2seq.models.positions import BY_DISTANCE, POSITIONS, Positions, Relations
 
@@ -50,69 +50,6 @@ class FeedForward(nn.Sequential):
         super().__init__(into, activation, Dropout(options.activation_dropout), Linear(inner, dim))
         for name, parameter in self.named_parameters():
             (nn.init.zeros_ if name.endswith("bias") else nn.init.xavier_uniform_)(parameter)
-
-
-class Past(NamedTuple):
-    """What a layer remembers of the target, and the rows (N,) of it that go on: all, if None."""
-
-    state: State
-    rows: Tensor | None
-
-
-class SelfAttention(MultiHeadAttention):
-    """Attention of a decoder to what it has written."""
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options.dim, options.heads, options.attention_dropout, options.kv_heads)
-
-    def start(self, sentences: int, like: Tensor) -> State:
-        """What is remembered before the first token: nothing."""
-        nothing = like.new_empty(sentences, self.kv_heads, 0, self.width)
-        return {"keys": nothing, "values": nothing}
-
-    def follow(self, x: Tensor, past: Past | None, relations: Relations) -> tuple[Tensor, State]:
-        """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
-        memory = self.project_memory(x, relations.turn)
-        if past is not None:
-            memory = Memory(**past.state).followed_by(memory, past.rows)
-        return self(x, memory, causal=past is None, relations=relations), memory._asdict()
-
-
-class SSRU(nn.Module):
-    """The simpler simple recurrent unit in place of self-attention (Kim et al. 2019, section 3.1).
-
-    What is remembered is a vector, however much has been written: c' = f * c + (1 - f) * Wx with
-    f = sigmoid(Ux + b); the output is what of c' is positive.
-    """
-
-    def __init__(self, options: Options) -> None:
-        super().__init__()
-        self.value = Linear(options.dim, options.dim, bias=False)
-        self.forget = Linear(options.dim, options.dim)
-        for linear in (self.value, self.forget):
-            nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(self.forget.bias)
-
-    def start(self, sentences: int, like: Tensor) -> State:
-        """What is remembered before the first token: a vector of zeros."""
-        return {"cell": like.new_zeros(sentences, self.value.out_features)}
-
-    def follow(self, x: Tensor, past: Past | None, relations: Relations) -> tuple[Tensor, State]:
-        """What is found, and what is to be remembered; see `DecoderLayer.forward`."""
-        forget = self.forget(x).sigmoid()
-        fresh = (1 - forget) * self.value(x)
-        cell = (select(*past) if past else self.start(x.shape[0], x))["cell"]
-        cells = []
-        for kept, added in zip(forget.unbind(dim=1), fresh.unbind(dim=1), strict=True):
-            cell = torch.addcmul(added, kept, cell)
-            cells.append(cell)
-        return torch.stack(cells, dim=1).relu(), {"cell": cell}
-
-
-AUTOREGRESSIONS: dict[str, Callable[[Options], SelfAttention | SSRU]] = {
-    "self_attention": SelfAttention,
-    "ssru": SSRU,
-}
 
 
 class EncoderLayer(nn.Module):
@@ -262,7 +199,7 @@ class Transformer(Seq2Seq):
     def start(self, encoded: Encoded) -> State:
         like = encoded["0.keys"]
         sentences = like.shape[0]
-        state: State = {"written": like.new_empty(sentences, 0)}
+        state: State = {"lineage": like.new_empty(sentences, 1, 0, 1)}
         for number in range(self.decoder_layers):
             nothing = self.decoder[number % len(self.decoder)].self_attention.start(sentences, like)
             state |= named(nothing, number)
@@ -271,16 +208,18 @@ class Transformer(Seq2Seq):
     def step(
         self, last_tokens: Tensor, state: State, encoded: Encoded, rows: Tensor | None = None
     ) -> tuple[Tensor, State]:
-        position = state["written"].shape[1]
+        position = state["lineage"].shape[2]
+        descent = Descent.of(state["lineage"], rows, sentences=encoded["mask"].shape[0])
+        sentences, width, _, places = descent.lineage.shape
+        assert last_tokens.shape[0] == sentences * width
         x = self._embed(
             last_tokens[:, None], self.embeddings.target, self.target_positions, start=position
         )
-        relations = self.target_positions.relations(position, 1)
+        relations = self.target_positions.relations(position, 1).spread(places)
         self._kept = []
-        written = select({"written": state["written"]}, rows)["written"]
-        after: State = {"written": nn.functional.pad(written, (0, 1))}
+        after: State = {"lineage": descent.lineage}
         for number in range(self.decoder_layers):
-            past = Past(remembered(state, number), rows)
+            past = Past(remembered(state, number), descent)
             x, present = self._decoded(number, x, encoded, past, relations)
             after |= named(present, number)
         return self.project(self.decoder_norm(x[:, 0])), after
