@@ -19,7 +19,7 @@ from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.coverage import Step
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.rules import FORBIDDEN, rules_of
-from seq2seq.models import Encoded, State, moved, remaining
+from seq2seq.models import Encoded, Moves, State
 
 WORD = 1 << 64  # numbers that a word of Philox can be
 
@@ -62,9 +62,10 @@ def sample(
         if done.any():
             for sentence in done.nonzero().flatten().tolist():
                 results[int(places[sentence])] = hypotheses(totals[sentence], tokens[sentence])
-            still = remaining(done)
+            moves = Moves.without(done)
+            still = moves.rows
             rows = (still[:, None] * count + torch.arange(count, device=device)).flatten()
-            encoded = {name: moved(tensor, still) for name, tensor in encoded.items()}
+            encoded = {name: moves.of(tensor) for name, tensor in encoded.items()}
             places = places[still]
             tokens, totals = tokens[still], totals[still]
     return results

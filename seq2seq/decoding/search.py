@@ -25,7 +25,7 @@ from seq2seq.decoding.coverage import Step, uncovered
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.rules import FORBIDDEN, rules_of
 from seq2seq.decoding.trace import Recorder
-from seq2seq.models import Encoded, State, moved, remaining
+from seq2seq.models import Encoded, Moves, State
 
 # the best candidates of searches, by totals (R, W, V), tokens (R, W, 1 + T), requests (R,) and K
 Choose = Callable[[Tensor, Tensor, Tensor, int], Candidates]
@@ -210,9 +210,9 @@ def search(
             for sentence in done.nonzero().flatten().tolist():
                 searches = slice(sentence * groups, (sentence + 1) * groups)
                 results[int(places[sentence * groups])] = finished.hypotheses(searches)
-            rest = remaining(done)
-            encoded = {name: moved(tensor, rest) for name, tensor in encoded.items()}
-            still = (rest[:, None] * groups + torch.arange(groups, device=device)).flatten()
+            moves = Moves.without(done)
+            encoded = {name: moves.of(tensor) for name, tensor in encoded.items()}
+            still = (moves.rows[:, None] * groups + torch.arange(groups, device=device)).flatten()
             going, finished = going.selected(still), finished.selected(still)
             places, heirs = places[still], heirs[still]
         changed = plan.beam > 1 or len(places) < len(first)

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from seq2seq.config import Transformer as Options
 from seq2seq.models.attention import Memory, MultiHeadAttention
-from seq2seq.models.interface import State, hiding, moved, select
+from seq2seq.models.interface import Moves, State, hiding, select
 from seq2seq.models.layers import Linear
 from seq2seq.models.positions import Relations
 
@@ -30,22 +30,22 @@ class Descent(NamedTuple):
 
     lineage: Tensor  # (B, W, T, K) 0 for what a hypothesis or its ancestors wrote, else -inf
     rows: Tensor | None  # (N,) the hypotheses before that these go on from: all, if None
-    sentences: Tensor | None  # (B,) the sentences before that are still there: all, if None
+    moves: Moves | None  # of the sentences, if some have left
 
     @classmethod
     def of(cls, before: Tensor, rows: Tensor | None, sentences: int) -> "Descent":
         """That of hypotheses of so many sentences, which go on from rows of a lineage before."""
-        left = None
+        moves = None
         if rows is not None:
             if sentences < before.shape[0]:
-                left = rows.view(sentences, -1)[:, 0] // before.shape[1]
+                moves = Moves.to(rows.view(sentences, -1)[:, 0] // before.shape[1])
             before = before.flatten(0, 1).index_select(0, rows).unflatten(0, (sentences, -1))
         width = before.shape[1]
         if (more := width - before.shape[3]) > 0:
             before = functional.pad(before, (0, more), value=float("-inf"))
         others = torch.eye(width, before.shape[3], device=before.device) == 0
         own = hiding(others, before.dtype)[:, None].expand(before.shape[0], -1, -1, -1)
-        return cls(torch.cat([before, own], dim=2), rows, left)
+        return cls(torch.cat([before, own], dim=2), rows, moves)
 
     @property
     def mask(self) -> Tensor | None:
@@ -91,23 +91,20 @@ def extended(before: Tensor, written: Tensor, descent: Descent) -> Tensor:
     """
     sentences, width, steps, places = descent.lineage.shape
     written = written[:, :, 0].unflatten(0, (sentences, width)).transpose(1, 2)  # (B, G, W, D)
-    past = before[:, :, : steps - 1]
+    past, moves = before[:, :, : steps - 1], descent.moves
     if not torch.is_inference_mode_enabled():  # of which gradients or a graph are made
-        past = select({"": past}, descent.sentences)[""]
+        past = select({"": past}, moves.rows if moves else None)[""]
         past = functional.pad(past, (0, 0, 0, places - past.shape[3]))
         written = functional.pad(written, (0, 0, 0, places - width))
         return torch.cat([past, written[:, :, None]], dim=2)
-    if descent.sentences is not None:
-        moved(past, descent.sentences)
-        before = before[:sentences]
+    if moves:
+        past, before = moves.of(past), before[:sentences]
     room, there = before.shape[2:4]
     if room < steps or there < places:
-        roomy = before.new_empty(
-            sentences, before.shape[1], max(ROOM, 2 * room), places, before.shape[4]
-        )
-        roomy[:, :, : steps - 1, :there] = past[:sentences]
-        roomy[:, :, : steps - 1, there:] = 0  # hidden, but it must be numbers
-        before = roomy
+        room = max(ROOM, 2 * room)
+        before = before.new_empty(sentences, before.shape[1], room, places, before.shape[4])
+        before[:, :, : steps - 1, :there] = past
+        before[:, :, : steps - 1, there:] = 0  # hidden, but it must be numbers
     before[:, :, steps - 1, :width] = written
     before[:, :, steps - 1, width:] = 0
     return before

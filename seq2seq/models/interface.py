@@ -3,12 +3,17 @@
 Shapes: B sentences, N hypotheses (a multiple of B, those of one sentence side by side), S source
 positions, T target positions, D width of what the output layer sees, V target vocabulary.
 
-Two dictionaries of tensors travel between a model and its callers, who may select rows of them but
-need not know what is inside: `Encoded`, the first axis of which is sentences, and `State`, the
-first axis of which is hypotheses. Nothing of a sentence is copied for each of its hypotheses.
+Two dictionaries of tensors travel between a model and its callers, who need not know what is inside:
+`Encoded`, of which they may select sentences, and `State`, of which they tell each step the
+hypotheses that go on. Nothing of a sentence is copied for each of its hypotheses.
+
+The state before the first token has a row for each sentence. Rows of it may be selected, too: the
+hypotheses that begin there share nothing, and may be selected again after each step. Other
+hypotheses share what their sentence remembers.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,29 +33,37 @@ def select(tensors: dict[str, Tensor], rows: Tensor | None) -> dict[str, Tensor]
     return {name: tensor.index_select(0, rows) for name, tensor in tensors.items()}
 
 
-def remaining(done: Tensor) -> Tensor:
-    """The rows (n,) that are left of those (B,) of which some are done.
+class Moves(NamedTuple):
+    """Which rows of tensors remain, when others have left, and which of them change their places.
 
-    The last take the places of those that are done, so that `moved` has little to move.
+    Few do: the last take the places of those that have left.
     """
-    left = ~done
-    count = int(left.sum())
-    rows = torch.arange(count, device=done.device)
-    rows[done[:count]] = left[count:].nonzero().flatten() + count
-    return rows
 
+    rows: Tensor  # (n,) where those that remain stood before
+    into: Tensor  # (m,) those of the new places that are filled anew
+    origins: Tensor  # (m,) where those that fill them stood before
 
-def moved(tensor: Tensor, rows: Tensor) -> Tensor:
-    """The given rows (n,) of a tensor, which is used up: those that keep their places stay there.
+    @classmethod
+    def without(cls, left: Tensor) -> "Moves":
+        """What remains of rows of which some have `left` (B,)."""
+        remain = ~left
+        count = int(remain.sum())
+        into = left[:count].nonzero().flatten()
+        origins = remain[count:].nonzero().flatten() + count
+        rows = torch.arange(count, device=left.device)
+        rows[into] = origins
+        return cls(rows, into, origins)
 
-    On a processor, that is: where others would have to be waited for, all are copied.
-    """
-    if not tensor.is_cpu:
-        return tensor.index_select(0, rows)
-    change = (rows != torch.arange(len(rows))).nonzero().flatten()
-    if len(change):
-        tensor[change] = tensor[rows[change]]
-    return tensor[: len(rows)]
+    @classmethod
+    def to(cls, rows: Tensor) -> "Moves":
+        """What makes the given rows (n,) the first."""
+        into = (rows != torch.arange(len(rows), device=rows.device)).nonzero().flatten()
+        return cls(rows, into, rows[into])
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The rows that remain of a tensor, which is used up."""
+        tensor[self.into] = tensor[self.origins]
+        return tensor[: len(self.rows)]
 
 
 class Seq2Seq(nn.Module, ABC):
@@ -117,8 +130,12 @@ class Seq2Seq(nn.Module, ABC):
     ) -> tuple[Tensor, State]:
         """Logits (N, V) of what follows `last_tokens` (N,), and the state after them.
 
-        The tokens go on from the given rows (N,) of the state, or from all in their order: the same
-        as a step from `select(state, rows)`, but what is remembered is copied once, not twice.
+        The tokens go on from the hypotheses of the state in their order, or from the given rows
+        (N,) of them: as many for each sentence of `encoded`, side by side, all of them hypotheses
+        of one sentence of the state. Sentences may have left since the last step, and others may
+        stand in their places.
+
+        In inference mode the state is used up: what is remembered is written into it.
         """
 
     @abstractmethod
