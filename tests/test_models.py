@@ -188,11 +188,13 @@ def test_hypotheses_side_by_side_are_sentences_of_their_own(options):
 
 @every_variant
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_rows_selected_between_steps_go_on_as_if_they_had_always_been_so(options, mode):
+@pytest.mark.parametrize("left", [[1, 3], [0, 3, 2], [0, 1, 2, 3], [2, 0, 3, 1]])
+def test_rows_selected_between_steps_go_on_as_if_they_had_always_been_so(options, left, mode):
+    """Sentences leave, change their places, both or neither."""
     model, source, ids = toy(options), sources(), targets(4 * BEAM)
     copies = torch.arange(4).repeat_interleave(BEAM)
-    sentences = torch.tensor([1, 3])  # the others are done
-    rows = (sentences[:, None] * BEAM + torch.tensor([[1, 1, 0], [2, 0, 0]])).flatten()
+    sentences, own = torch.tensor(left), torch.tensor([[1, 1, 0], [2, 0, 0], [0, 1, 2], [2, 2, 2]])
+    rows = (sentences[:, None] * BEAM + own[: len(left)]).flatten()
     later = torch.cat([ids[rows, :2], targets(len(rows), seed=4)[:, 2:]], dim=1)
     expected = forced(model, source[sentences.repeat_interleave(BEAM)], later)[:, 2:]
     with mode():

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from seq2seq.config import Config, Data, Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizers, train_tokenizer
-from seq2seq.decoding.engine import Hypothesis, Request
-from seq2seq.decoding.pytorch import PyTorch, batches
+from seq2seq.decoding.engine import Hypothesis, Request, batches
+from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.decoding.search import BLOCK, Step, largest, search
 from seq2seq.decoding.translator import Line, Translator
 from seq2seq.errors import UserError
@@ -527,12 +527,22 @@ def test_the_size_of_batches_changes_nothing(real, batch_tokens):
 def test_batches_hold_each_line_once_within_their_budget():
     sources = [[4] * length for length in (3, 1, 5, 2, 1, 30, 2, 1)]
     options = Decoding(beam=2, batch_tokens=24)
-    made = list(batches([Request(source, longest=9) for source in sources], options))
+    requests = [Request(source, longest=9) for source in sources]
+    made = list(batches(requests, range(len(sources)), options, width=2))
     assert sorted(itertools.chain(*made)) == list(range(len(sources)))
     assert max(map(len, made)) > 1
     for batch in made:
         longest = max(len(sources[number]) for number in batch)
         assert len(batch) == 1 or len(batch) * (longest + 1) * 2 <= 24
+
+
+@given(st.integers(0, 70), st.integers(1, 32))
+def test_there_are_as_many_batches_as_are_wanted_of_sizes_alike(count, wanted):
+    requests = [Request([4], longest=9)] * count
+    made = list(batches(requests, range(count), Decoding(), width=5, at_least=wanted))
+    sizes = [len(batch) for batch in made]
+    assert (len(sizes), sum(sizes)) == (min(wanted, count), count)
+    assert not sizes or max(sizes) - min(sizes) <= 1
 
 
 def test_a_line_that_is_too_long_is_cut_with_a_warning(heard):

@@ -1,4 +1,4 @@
-"""The laws of searches side by side: who searches changes nothing, and nobody is waited for in vain."""
+"""The laws of searches side by side: who searches changes nothing, and none works on in vain."""
 
 import threading
 import time
@@ -10,10 +10,10 @@ from tiny import build_tiny, config_of
 from seq2seq.config import Decoding
 from seq2seq.decoding.engine import Request
 from seq2seq.decoding.pytorch import FEW, PyTorch
-from seq2seq.decoding.threads import Stop, side_by_side
+from seq2seq.decoding.threads import Halt, side_by_side
 from seq2seq.models import MODELS
 
-REQUESTS = [Request([5 + n % 7] * (1 + n % 9), longest=12, number=n) for n in range(40)]
+REQUESTS = [Request([5 + n % 7] * (1 + n % 9), longest=12, number=n) for n in range(2 * FEW + 8)]
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_searches_side_by_side_find_what_one_finds(kind, options):
 def test_each_thread_has_a_processor_and_all_come_back_afterwards():
     seen = []
 
-    def work(task: int, stop: Stop) -> int:
+    def work(task: int, halt: Halt) -> int:
         seen.append((threading.get_ident(), torch.get_num_threads()))
         time.sleep(0.01)
         return task
@@ -70,14 +70,14 @@ def test_each_thread_has_a_processor_and_all_come_back_afterwards():
 def test_nobody_works_on_after_a_failure_or_an_interruption(fails):
     abandoned = threading.Event()
 
-    def work(task: int, stop: Stop) -> None:
+    def work(task: int, halt: Halt) -> None:
         if task == 0:
             if fails:
                 raise RuntimeError("out of memory")
             return
         try:
             while True:
-                stop.check()
+                halt.check()
                 time.sleep(0.001)
         finally:
             abandoned.set()
@@ -101,9 +101,7 @@ def test_few_requests_are_searched_by_one_with_all_processors(monkeypatch):
 
     monkeypatch.setattr(model, "read", read)
     engine = PyTorch(model)
-    engine.search(REQUESTS[: 2 * FEW - 1], Decoding(beam=2))
-    assert set(counts) == {2}
-    counts.clear()
-    engine.search(REQUESTS[: 2 * FEW], Decoding(beam=2))
-    assert set(counts) == {1}
-    assert len(counts) == 4  # two for each, so that none waits long for the other
+    for requests, expected in ((2 * FEW - 1, [2]), (2 * FEW, [1, 1]), (5 * FEW, [1, 1, 1, 1])):
+        counts.clear()
+        engine.search([REQUESTS[0]] * requests, Decoding(beam=2))
+        assert counts == expected  # two for each, so that none waits long for the other

@@ -27,7 +27,7 @@ from seq2seq.decoding.agreement import (
     may_end,
     scored,
 )
-from seq2seq.decoding.engine import Engine, Hypothesis, Request
+from seq2seq.decoding.engine import Engine, Hypothesis, Request, batches
 
 PLAIN = {  # options that CTranslate2 serves at these values alone, as we understand them
     "sampling": False,
@@ -114,7 +114,7 @@ class CTranslate2:
             self._cut_short(requests, cut, options, found)
             done(sum(bool(found[number]) for number, _ in cut))
         for stop, numbers in again.items():
-            for batch in batches(requests, numbers, options, at_least=1):
+            for batch in batches(requests, numbers, options, width=options.beam):
                 ended = self._searched_again([requests[number] for number in batch], options, stop)
                 for number, some in zip(batch, ended, strict=True):
                     found[number] = as_given(some, options)
@@ -154,7 +154,8 @@ class CTranslate2:
             self._translator, self._workers = self._open(workers=workers), workers
         ahead: deque[tuple[list[int], Callable[[], list[Found]]]] = deque()
         at_least = 2 * self._workers if self._workers > 1 else 1
-        for batch in batches(requests, served, options, at_least):
+        width = options.beam
+        for batch in batches(requests, served, options, width=width, at_least=at_least):
             some = [requests[number] for number in batch]
             longest = max(1, *(one.longest for one in some))
             ahead.append((batch, self._started(some, options, longest)))
@@ -254,22 +255,6 @@ def result_of(future: Any) -> Any:
     while not future.done():
         time.sleep(PAUSE)
     return future.result()
-
-
-def batches(
-    requests: Sequence[Request], served: Sequence[int], options: Decoding, at_least: int
-) -> Iterator[list[int]]:
-    """The numbers of requests to translate together, the longest first.
-
-    There are `at_least` so many batches, if there are requests for them, so that no worker idles.
-    """
-    numbers = sorted(served, key=lambda number: -len(requests[number].source))
-    most = -(-len(numbers) // at_least)
-    while numbers:
-        positions = (len(requests[numbers[0]].source) + 1) * options.beam
-        size = min(most, max(1, options.batch_tokens // positions))
-        yield numbers[:size]
-        numbers = numbers[size:]
 
 
 def translator(folder: Path, *, compute_type: str, processors: int, workers: int) -> Any:

@@ -3,7 +3,7 @@
 An engine is asked by `Request`, one a line, and answers with `Hypothesis`, the best first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from seq2seq.config import Decoding
@@ -45,3 +45,25 @@ class Engine(Protocol):
 
         `done` is told how many more requests are done. No request has an empty source.
         """
+
+
+def batches(
+    requests: Sequence[Request],
+    numbers: Sequence[int],
+    options: Decoding,
+    *,
+    width: int,
+    at_least: int = 1,
+) -> Iterator[list[int]]:
+    """The numbers of the requests to search together, of those given, the longest first.
+
+    So if memory is short, that shows at once. Each has `width` hypotheses. There are `at_least` so
+    many batches, if there are requests for them, so that no one who searches idles.
+    """
+    left = sorted(numbers, key=lambda number: -len(requests[number].source))
+    while left:
+        most = -(-len(left) // max(1, at_least))
+        positions = (len(requests[left[0]].source) + 1) * width
+        size = min(most, max(1, options.batch_tokens // positions))
+        yield left[:size]
+        left, at_least = left[size:], at_least - 1

@@ -19,7 +19,7 @@ from seq2seq.decoding.constraints import Constraints
 from seq2seq.decoding.coverage import Step
 from seq2seq.decoding.engine import Hypothesis, Request
 from seq2seq.decoding.rules import FORBIDDEN, rules_of
-from seq2seq.models import Encoded, Moves, State
+from seq2seq.models import Encoded, Moves, State, select
 
 WORD = 1 << 64  # numbers that a word of Philox can be
 
@@ -30,8 +30,8 @@ def sample(
 ) -> list[list[Hypothesis]]:
     """`options.n_best` independent translations of each request, the likeliest first.
 
-    Two may be the same. `state` is that of one hypothesis a sentence, before its first token. A
-    sample that rules leave nothing to go on with is lost.
+    Two may be the same. `state` is that of one hypothesis a sentence, before its first token; it
+    and `encoded` are used up. A sample that rules leave nothing to go on with is lost.
     """
     device, count = next(iter(encoded.values())).device, options.n_best
     constraints = Constraints(requests) if any(one.present for one in requests) else None
@@ -39,13 +39,12 @@ def sample(
     uniforms = torch.from_numpy(random_numbers(requests, options.seed, count)).to(device)
     results: list[list[Hypothesis]] = [[] for _ in requests]
     places = torch.arange(len(requests), device=device)  # (B,)
-    rows: Tensor | None = places.repeat_interleave(count)  # of the state, which go on
+    state = select(state, places.repeat_interleave(count))  # samples share nothing
     tokens = torch.full((len(requests), count, 1), BOS, device=device)  # (B, W, 1 + T)
     totals = torch.zeros(len(requests), count, device=device)  # (B, W) log-probabilities
 
     while len(places):
-        logits, state = step(tokens[:, :, -1].flatten(), state, encoded, rows)
-        rows = None
+        logits, state = step(tokens[:, :, -1].flatten(), state, encoded, None)
         own = logits.log_softmax(dim=1).unflatten(0, totals.shape)  # (B, W, V)
         allowed = own.clone()
         for rule in rules:
@@ -63,11 +62,8 @@ def sample(
             for sentence in done.nonzero().flatten().tolist():
                 results[int(places[sentence])] = hypotheses(totals[sentence], tokens[sentence])
             moves = Moves.without(done)
-            still = moves.rows
-            rows = (still[:, None] * count + torch.arange(count, device=device)).flatten()
-            encoded = {name: moves.of(tensor) for name, tensor in encoded.items()}
-            places = places[still]
-            tokens, totals = tokens[still], totals[still]
+            encoded, state = moves.of(encoded), moves.each(count).of(state)
+            places, tokens, totals = (one[moves.rows] for one in (places, tokens, totals))
     return results
 
 

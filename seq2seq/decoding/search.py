@@ -1,7 +1,7 @@
 """Beam search over anything that can step; a beam of one is greedy search.
 
-Search knows no model. It asks one thing of it, a step, and moves rows of tensors whose first axis
-is hypotheses (the state) or sentences (what was encoded).
+Search knows no model. It asks one thing of it, a step, tells it which hypotheses go on, and moves
+sentences of what was encoded when others are done.
 
 The beam of a sentence may be parted into groups. Each is a search of its own, except that it pays
 for going on as the groups before it do (Vijayakumar et al. 2018).
@@ -165,15 +165,16 @@ def search(
 ) -> list[list[Hypothesis]]:
     """At most `options.beam` hypotheses of each request, the best first.
 
-    `state` is that of one hypothesis a sentence, before its first token. A sentence whose searches
-    are done leaves the batch, and nothing that comes later changes it. It has no hypothesis if its
-    rules together have left it none (see `rules`). A `recorder` is told what is dropped.
+    `state` is that of one hypothesis a sentence, before its first token; it and `encoded` are used
+    up. A sentence whose searches are done leaves the batch, and nothing that comes later changes
+    it. It has no hypothesis if its rules together have left it none (see `rules`). A `recorder` is
+    told what is dropped.
     """
     device, groups = next(iter(encoded.values())).device, options.diversity_groups
     plan = Plan(requests, options, device)
     results: list[list[Hypothesis]] = [[] for _ in requests]
     places = torch.arange(len(requests), device=device)  # (R,) the request of each search
-    rows: Tensor | None = None  # of the state, which go on: all
+    rows: Tensor | None = None  # the hypotheses of the state that go on: all
     if groups > 1:
         rows = places = places.repeat_interleave(groups)
     going = Beam.first(len(places), device)
@@ -198,7 +199,7 @@ def search(
             recorder.drop(going, lost, places, unfinished=False)
         going = candidates.picked(going_on).without_ends()
         first = torch.arange(len(places), device=device)[:, None] * width
-        heirs = first + origins.gather(1, going_on)  # (R, W) rows of the state
+        heirs = first + origins.gather(1, going_on)  # (R, W) hypotheses of the state
 
         done = plan.done(going, finished, places)
         if done.any():
@@ -211,8 +212,7 @@ def search(
                 searches = slice(sentence * groups, (sentence + 1) * groups)
                 results[int(places[sentence * groups])] = finished.hypotheses(searches)
             moves = Moves.without(done)
-            encoded = {name: moves.of(tensor) for name, tensor in encoded.items()}
-            still = (moves.rows[:, None] * groups + torch.arange(groups, device=device)).flatten()
+            encoded, still = moves.of(encoded), moves.each(groups).rows
             going, finished = going.selected(still), finished.selected(still)
             places, heirs = places[still], heirs[still]
         changed = plan.beam > 1 or len(places) < len(first)

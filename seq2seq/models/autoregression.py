@@ -29,16 +29,17 @@ class Descent(NamedTuple):
     """From what hypotheses descend, with the step that they are about to write."""
 
     lineage: Tensor  # (B, W, T, K) 0 for what a hypothesis or its ancestors wrote, else -inf
-    rows: Tensor | None  # (N,) the hypotheses before that these go on from: all, if None
-    moves: Moves | None  # of the sentences, if some have left
+    rows: Tensor | None  # (N,) those before that these go on from: all in their order, if None
+    moves: Moves | None  # of sentences, if some have left or changed their places
 
     @classmethod
     def of(cls, before: Tensor, rows: Tensor | None, sentences: int) -> "Descent":
         """That of hypotheses of so many sentences, which go on from rows of a lineage before."""
         moves = None
         if rows is not None:
-            if sentences < before.shape[0]:
-                moves = Moves.to(rows.view(sentences, -1)[:, 0] // before.shape[1])
+            moves = Moves.to(rows.view(sentences, -1)[:, 0] // before.shape[1])
+            if sentences == before.shape[0] and not len(moves.into):
+                moves = None
             before = before.flatten(0, 1).index_select(0, rows).unflatten(0, (sentences, -1))
         width = before.shape[1]
         if (more := width - before.shape[3]) > 0:
@@ -86,22 +87,24 @@ class SelfAttention(MultiHeadAttention):
 def extended(before: Tensor, written: Tensor, descent: Descent) -> Tensor:
     """Memory (B, G, T or more, K, D) with what hypotheses have just written (N, G, 1, D).
 
-    Of search, `before` is used up: what is written goes into the room that it has, and it is copied
-    only when that is full.
+    In inference mode `before` is used up: what is written goes into the room that it has, and it is
+    copied only when that is full.
     """
     sentences, width, steps, places = descent.lineage.shape
     written = written[:, :, 0].unflatten(0, (sentences, width)).transpose(1, 2)  # (B, G, W, D)
     past, moves = before[:, :, : steps - 1], descent.moves
     if not torch.is_inference_mode_enabled():  # of which gradients or a graph are made
-        past = select({"": past}, moves.rows if moves else None)[""]
+        if moves:
+            past = past.index_select(0, moves.rows)
         past = functional.pad(past, (0, 0, 0, places - past.shape[3]))
         written = functional.pad(written, (0, 0, 0, places - width))
         return torch.cat([past, written[:, :, None]], dim=2)
     if moves:
-        past, before = moves.of(past), before[:sentences]
+        past, before = moves.of({"": past})[""], before[:sentences]
     room, there = before.shape[2:4]
     if room < steps or there < places:
-        room = max(ROOM, 2 * room)
+        if room < steps:
+            room = max(ROOM, 2 * room)
         before = before.new_empty(sentences, before.shape[1], room, places, before.shape[4])
         before[:, :, : steps - 1, :there] = past
         before[:, :, : steps - 1, there:] = 0  # hidden, but it must be numbers

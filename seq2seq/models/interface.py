@@ -3,9 +3,9 @@
 Shapes: B sentences, N hypotheses (a multiple of B, those of one sentence side by side), S source
 positions, T target positions, D width of what the output layer sees, V target vocabulary.
 
-Two dictionaries of tensors travel between a model and its callers, who need not know what is inside:
-`Encoded`, of which they may select sentences, and `State`, of which they tell each step the
-hypotheses that go on. Nothing of a sentence is copied for each of its hypotheses.
+Two dictionaries of tensors travel between a model and its callers, who need not know what is
+inside: `Encoded`, of which they may select sentences, and `State`, of which they tell each step the
+hypotheses that go on. What is known of a source is not copied for each of its hypotheses.
 
 The state before the first token has a row for each sentence. Rows of it may be selected, too: the
 hypotheses that begin there share nothing, and may be selected again after each step. Other
@@ -34,36 +34,40 @@ def select(tensors: dict[str, Tensor], rows: Tensor | None) -> dict[str, Tensor]
 
 
 class Moves(NamedTuple):
-    """Which rows of tensors remain, when others have left, and which of them change their places.
-
-    Few do: the last take the places of those that have left.
-    """
+    """What makes some rows of tensors the first, and how little is moved for that."""
 
     rows: Tensor  # (n,) where those that remain stood before
-    into: Tensor  # (m,) those of the new places that are filled anew
-    origins: Tensor  # (m,) where those that fill them stood before
-
-    @classmethod
-    def without(cls, left: Tensor) -> "Moves":
-        """What remains of rows of which some have `left` (B,)."""
-        remain = ~left
-        count = int(remain.sum())
-        into = left[:count].nonzero().flatten()
-        origins = remain[count:].nonzero().flatten() + count
-        rows = torch.arange(count, device=left.device)
-        rows[into] = origins
-        return cls(rows, into, origins)
+    into: Tensor  # (m,) the places of those that stood elsewhere
+    origins: Tensor  # (m,) where these stood
 
     @classmethod
     def to(cls, rows: Tensor) -> "Moves":
         """What makes the given rows (n,) the first."""
-        into = (rows != torch.arange(len(rows), device=rows.device)).nonzero().flatten()
+        into = (rows != torch.arange(rows.shape[0], device=rows.device)).nonzero().flatten()
         return cls(rows, into, rows[into])
 
-    def of(self, tensor: Tensor) -> Tensor:
-        """The rows that remain of a tensor, which is used up."""
-        tensor[self.into] = tensor[self.origins]
-        return tensor[: len(self.rows)]
+    @classmethod
+    def without(cls, left: Tensor) -> "Moves":
+        """What closes the ranks of rows of which some have `left` (B,): the last take their places.
+
+        To do it twice to one tensor changes nothing more.
+        """
+        remain = ~left
+        count = int(remain.sum())
+        rows = torch.arange(count, device=left.device)
+        rows[left[:count]] = remain[count:].nonzero().flatten() + count
+        return cls.to(rows)
+
+    def each(self, count: int) -> "Moves":
+        """The same of so many rows, side by side, in place of each."""
+        own = torch.arange(count, device=self.rows.device)
+        return Moves(*((rows[:, None] * count + own).flatten() for rows in self))
+
+    def of(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The rows that remain of tensors, which are used up."""
+        for tensor in tensors.values():
+            tensor[self.into] = tensor[self.origins]
+        return {name: tensor[: self.rows.shape[0]] for name, tensor in tensors.items()}
 
 
 class Seq2Seq(nn.Module, ABC):
@@ -132,10 +136,9 @@ class Seq2Seq(nn.Module, ABC):
 
         The tokens go on from the hypotheses of the state in their order, or from the given rows
         (N,) of them: as many for each sentence of `encoded`, side by side, all of them hypotheses
-        of one sentence of the state. Sentences may have left since the last step, and others may
-        stand in their places.
+        of one sentence of the state. Sentences may have left or changed their places.
 
-        In inference mode the state is used up: what is remembered is written into it.
+        In inference mode the state may be used up: what is remembered is written into it.
         """
 
     @abstractmethod

@@ -77,10 +77,11 @@ class Sinusoidal(Positions):
         self.register_buffer("table", sinusoids(max_length, dim), persistent=False)
 
     def forward(self, start: int, length: int) -> Tensor:
-        if start + length > self.table.shape[0]:
+        table = self.table  # another thread may put another in its place
+        if start + length > table.shape[0]:
             longer = sinusoids(2 * (start + length), self.dim)
-            self.table = longer.to(self.table.device, self.table.dtype)
-        return self.table[start : start + length]
+            self.table = table = longer.to(table.device, table.dtype)
+        return table[start : start + length]
 
 
 class Learned(Positions):
@@ -180,10 +181,11 @@ class Rotary(Positions):
 
     def relations(self, start: int, length: int) -> Relations:
         """A turn."""
-        if start + length > len(self.angles):
+        angles = self.angles  # another thread may put others in their place
+        if start + length > len(angles):
             longer = angles_of(2 * (start + length), self.width)
-            self.angles = longer.to(self.angles.device, self.angles.dtype)
-        angles = self.angles[start : start + length]
+            self.angles = angles = longer.to(angles.device, angles.dtype)
+        angles = angles[start : start + length]
         return Relations(turn=Turn(angles.cos(), angles.sin()))
 
 
