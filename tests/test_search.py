@@ -536,13 +536,17 @@ def test_batches_hold_each_line_once_within_their_budget():
         assert len(batch) == 1 or len(batch) * (longest + 1) * 2 <= 24
 
 
-@given(st.integers(0, 70), st.integers(1, 32))
-def test_there_are_as_many_batches_as_are_wanted_of_sizes_alike(count, wanted):
-    requests = [Request([4], longest=9)] * count
-    made = list(batches(requests, range(count), Decoding(), width=5, at_least=wanted))
-    sizes = [len(batch) for batch in made]
-    assert (len(sizes), sum(sizes)) == (min(wanted, count), count)
-    assert not sizes or max(sizes) - min(sizes) <= 1
+@given(st.lists(st.integers(1, 60), max_size=70), st.integers(1, 32))
+def test_there_are_as_many_batches_as_are_wanted_with_as_much_in_each(lengths, wanted):
+    requests = [Request([4] * length, longest=9) for length in lengths]
+    made = list(batches(requests, range(len(lengths)), Decoding(), width=5, at_least=wanted))
+    assert sorted(itertools.chain(*made)) == list(range(len(lengths)))
+    assert len(made) >= min(wanted, len(lengths))
+    pieces = [sum(lengths[number] + 1 for number in batch) for batch in made]
+    fair = sum(pieces) / wanted
+    assert all(one < fair + max(lengths) + 1 for one in pieces)
+    if len(set(lengths)) == 1:
+        assert len(made) == min(wanted, len(lengths))
 
 
 def test_a_line_that_is_too_long_is_cut_with_a_warning(heard):

@@ -58,12 +58,19 @@ def batches(
     """The numbers of the requests to search together, of those given, the longest first.
 
     So if memory is short, that shows at once. Each has `width` hypotheses. There are `at_least` so
-    many batches, if there are requests for them, so that no one who searches idles.
+    many batches, if there are requests for them, with as many pieces in each, so that no one who
+    searches idles.
     """
-    left = sorted(numbers, key=lambda number: -len(requests[number].source))
+
+    def positions(number: int) -> int:
+        return (len(requests[number].source) + 1) * width
+
+    left = sorted(numbers, key=lambda number: -positions(number))
+    remaining = sum(map(positions, left))
     while left:
-        most = -(-len(left) // max(1, at_least))
-        positions = (len(requests[left[0]].source) + 1) * width
-        size = min(most, max(1, options.batch_tokens // positions))
+        longest = positions(left[0])
+        fair = -(-remaining // (max(1, at_least) * longest))
+        size = max(1, min(fair, options.batch_tokens // longest))
         yield left[:size]
+        remaining -= sum(map(positions, left[:size]))
         left, at_least = left[size:], at_least - 1

@@ -21,7 +21,7 @@ from seq2seq.decoding.trace import Recorder
 from seq2seq.errors import UserError
 from seq2seq.models import Encoded, Seq2Seq, State
 
-FEW = 16  # requests of a batch, below which one search with all processors is faster
+FEW = 192  # hypotheses of a batch, below which one search with all processors is faster
 
 
 class PyTorch:
@@ -91,7 +91,7 @@ class PyTorch:
         """
         if self.device.type != "cpu" or self.recorder or options.coverage_penalty:
             return 1
-        return max(1, min(torch.get_num_threads(), len(requests) // FEW))
+        return max(1, min(torch.get_num_threads(), len(requests) * width_of(options) // FEW))
 
     def _batches(
         self, requests: Sequence[Request], options: Decoding, threads: int
@@ -100,11 +100,11 @@ class PyTorch:
 
         Those with words that must be present are apart: others do not pay for them.
         """
-        width = options.n_best if options.sampling else options.beam
+        width = width_of(options)
         apart: tuple[list[int], list[int]] = ([], [])
         for number, request in enumerate(requests):
             apart[bool(request.present)].append(number)
-        at_least = min(2 * threads, max(1, len(requests) // FEW))
+        at_least = min(2 * threads, max(1, len(requests) * width // FEW))
         return [
             batch
             for numbers in apart
@@ -145,6 +145,11 @@ class PyTorch:
             if options.coverage_penalty:
                 asked, encoded = covering(self.model, step, encoded, some)
             return search(asked, state, encoded, some, options, self.recorder)
+
+
+def width_of(options: Decoding) -> int:
+    """How many hypotheses of a request are gone on with at once."""
+    return options.n_best if options.sampling else options.beam
 
 
 def store_of(pairs: Sequence[tuple[list[int], list[int]]]) -> Store:
