@@ -101,7 +101,7 @@ def test_few_requests_are_searched_by_one_with_all_processors(monkeypatch):
 
     monkeypatch.setattr(model, "read", read)
     engine = PyTorch(model)
-    for requests, expected in ((2 * FEW - 1, [2]), (2 * FEW, [1, 1]), (5 * FEW, [1, 1, 1, 1])):
+    for requests, expected in ((FEW - 1, [2]), (FEW, [1, 1]), (3 * FEW, [1, 1, 1, 1])):
         counts.clear()
         engine.search([REQUESTS[0]] * requests, Decoding(beam=2))
         assert counts == expected  # two for each, so that none waits long for the other

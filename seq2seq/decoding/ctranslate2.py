@@ -7,9 +7,7 @@ before a line needs it.
 import importlib.util
 import math
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from seq2seq.decoding.agreement import (
     may_end,
     scored,
 )
+from seq2seq.decoding.ahead import ahead, result_of
 from seq2seq.decoding.engine import Engine, Hypothesis, Request, batches
 
 PLAIN = {  # options that CTranslate2 serves at these values alone, as we understand them
@@ -39,8 +38,6 @@ PLAIN = {  # options that CTranslate2 serves at these values alone, as we unders
 }
 
 COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
-
-PAUSE = 0.002  # seconds between looks at whether a batch is done
 
 FEW = 4  # requests a processor, below which one worker with all of them is faster
 
@@ -113,12 +110,10 @@ class CTranslate2:
         if cut:
             self._cut_short(requests, cut, options, found)
             done(sum(bool(found[number]) for number, _ in cut))
-        for stop, numbers in again.items():
-            for batch in batches(requests, numbers, options, width=options.beam):
-                ended = self._searched_again([requests[number] for number in batch], options, stop)
-                for number, some in zip(batch, ended, strict=True):
-                    found[number] = as_given(some, options)
-                done(sum(bool(found[number]) for number in batch))
+        for batch, ended in self._searched_again(requests, again, options):
+            for number, some in zip(batch, ended, strict=True):
+                found[number] = as_given(some, options)
+            done(sum(bool(found[number]) for number in batch))
         if len(served) < len(requests) and self._own is None:
             say("CTranslate2 does not serve all that is asked for; our own search does the rest")
         if left := [number for number, some in enumerate(found) if not some]:
@@ -143,27 +138,21 @@ class CTranslate2:
     def _translated(
         self, requests: Sequence[Request], served: Sequence[int], options: Decoding
     ) -> Iterator[tuple[list[int], list[Found]]]:
-        """The numbers of batches and their hypotheses, one batch ahead of the workers.
-
-        No more, since CTranslate2 ends only when all that it was given is done.
-        """
+        """The numbers of batches and their hypotheses."""
         if not served:
             return
         workers = self.processors if len(served) >= FEW * self.processors else 1
         if workers > self._workers:
             self._translator, self._workers = self._open(workers=workers), workers
-        ahead: deque[tuple[list[int], Callable[[], list[Found]]]] = deque()
         at_least = 2 * self._workers if self._workers > 1 else 1
         width = options.beam
-        for batch in batches(requests, served, options, width=width, at_least=at_least):
-            some = [requests[number] for number in batch]
-            longest = max(1, *(one.longest for one in some))
-            ahead.append((batch, self._started(some, options, longest)))
-            if len(ahead) > self._workers:
-                batch, result = ahead.popleft()
-                yield batch, result()
-        for batch, result in ahead:
-            yield batch, result()
+
+        def begun() -> Iterator[tuple[list[int], Callable[[], list[Found]]]]:
+            for batch in batches(requests, served, options, width=width, at_least=at_least):
+                some = [requests[number] for number in batch]
+                yield batch, self._started(some, options, max(1, *(one.longest for one in some)))
+
+        yield from ahead(begun(), self._workers)
 
     def _started(
         self, some: Sequence[Request], options: Decoding, longest: int, patience: int = 1
@@ -194,7 +183,30 @@ class CTranslate2:
         return found_of(tokens, result.scores, options, exponent)
 
     def _searched_again(
-        self, some: Sequence[Request], options: Decoding, stop: Stop
+        self, requests: Sequence[Request], again: Mapping[Stop, list[int]], options: Decoding
+    ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
+        """The numbers of batches, and all that ends up to their stop, of requests by their stops.
+
+        There are many stops and few requests for each, so the workers need several at once, too.
+        """
+
+        def begun() -> Iterator[tuple[tuple[list[int], Stop], Callable[[], list[Found]]]]:
+            for stop, numbers in again.items():
+                for batch in batches(requests, numbers, options, width=options.beam):
+                    some = [requests[number] for number in batch]
+                    results = self._started(some, options, stop.length, patience=2)
+                    yield (batch, stop), results
+
+        for (batch, stop), results in ahead(begun(), self._workers):
+            some = [requests[number] for number in batch]
+            yield batch, self._ended(some, results, options, stop)
+
+    def _ended(
+        self,
+        some: Sequence[Request],
+        results: Sequence[Found],
+        options: Decoding,
+        stop: Stop,
     ) -> list[list[Hypothesis]]:
         """All that ends up to the stop, of requests with this stop.
 
@@ -202,7 +214,6 @@ class CTranslate2:
         them: it tells the first `beam` candidates of its last step, which are those that go on only
         if none of them is an end.
         """
-        results = self._started(some, options, stop.length, patience=2)()
         ended = [[one for one in found if one.tokens[-1] in ENDS] for found, _ in results]
         if stop.must_end:
             going = [[one for one in found if one.tokens[-1] not in ENDS] for found, _ in results]
@@ -248,13 +259,6 @@ class CTranslate2:
 
     def _sources(self, some: Sequence[Request]) -> list[list[str]]:
         return [[self.pieces[token] for token in one.source] for one in some]
-
-
-def result_of(future: Any) -> Any:
-    """What a future gives; while it is waited for, signals are heeded."""
-    while not future.done():
-        time.sleep(PAUSE)
-    return future.result()
 
 
 def translator(folder: Path, *, compute_type: str, processors: int, workers: int) -> Any:
