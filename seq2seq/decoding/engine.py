@@ -66,11 +66,12 @@ def batches(
         return (len(requests[number].source) + 1) * width
 
     left = sorted(numbers, key=lambda number: -positions(number))
-    remaining = sum(map(positions, left))
+    remaining, wanted = sum(map(positions, left)), at_least
     while left:
         longest = positions(left[0])
-        fair = -(-remaining // (max(1, at_least) * longest))
-        size = max(1, min(fair, options.batch_tokens // longest))
+        size = max(1, options.batch_tokens // longest)
+        if at_least > 1:
+            size = min(size, -(-remaining // (max(1, wanted) * longest)))
         yield left[:size]
         remaining -= sum(map(positions, left[:size]))
-        left, at_least = left[size:], at_least - 1
+        left, wanted = left[size:], wanted - 1
