@@ -104,12 +104,11 @@ class PyTorch:
         apart: tuple[list[int], list[int]] = ([], [])
         for number, request in enumerate(requests):
             apart[bool(request.present)].append(number)
-        at_least = min(2 * threads, max(1, len(requests) * width // FEW))
-        return [
-            batch
-            for numbers in apart
-            for batch in batches(requests, numbers, options, width=width, at_least=at_least)
-        ]
+        found: list[list[int]] = []
+        for numbers in apart:
+            at_least = min(2 * threads, max(1, len(numbers) * width // FEW))
+            found += batches(requests, numbers, options, width=width, at_least=at_least)
+        return found
 
     def _found(
         self, some: Sequence[Request], options: Decoding, halt: Halt
