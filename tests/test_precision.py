@@ -61,12 +61,20 @@ def test_auto_is_float32_where_a_processor_multiplies_bfloat16_slowly(
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_products_are_timed_once(monkeypatch, kind):
-    timed = []
-    monkeypatch.setattr("seq2seq.training.precision.linear", lambda *given: timed.append(given))
+def test_products_are_timed_once_on_one_thread(monkeypatch, kind):
+    """Where others want the processors, several threads wait for each other, and chance decides."""
+    timed, threads = [], []
+
+    def linear(*given):
+        timed.append(given)
+        threads.append(torch.get_num_threads())
+
+    monkeypatch.setattr("seq2seq.training.precision.linear", linear)
+    before = torch.get_num_threads()
     seconds_of.cache_clear()
     assert 0 < seconds_of(kind) == seconds_of(kind) < 1
     assert {one.dtype for given in timed for one in given} == {kind}
+    assert (set(threads), torch.get_num_threads()) == ({1}, before)
     seconds_of.cache_clear()
 
 

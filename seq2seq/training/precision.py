@@ -47,9 +47,18 @@ def bfloat16_is_faster(device: torch.device) -> bool:
 
 @functools.cache
 def seconds_of(precision: torch.dtype) -> float:
-    """How long the processor takes for a product of the size that training has many of."""
+    """How long one thread takes for a product of the size that training has many of.
+
+    Where other programs want the processors, several threads wait for each other many times as long
+    as they multiply, and what is the faster would be left to chance.
+    """
     x, weight = torch.ones(2048, 256, dtype=precision), torch.ones(256, 256, dtype=precision)
-    return min(timeit.repeat(lambda: linear(x, weight), number=1, repeat=10))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return min(timeit.repeat(lambda: linear(x, weight), number=1, repeat=10))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
