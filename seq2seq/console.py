@@ -4,10 +4,12 @@ Of several processes that work together, the first speaks for all.
 """
 
 import sys
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from seq2seq.distributed import leads
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def say(text: str) -> None:
@@ -16,8 +18,21 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def bar(description: str, total: int | None, unit: str) -> tqdm:
+def interject(text: str) -> None:
+    """Shows a line, and below it the progress bars that there are."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(sys.stderr):
+            say(text)
+    else:
+        say(text)
+
+
+def bar(description: str, total: int | None, unit: str) -> "tqdm":
     """A progress bar; nothing where there is no terminal."""
+    from tqdm import tqdm  # it takes longer than many a line to translate
+
     hidden = None if leads() else True  # None: shown on a terminal
     return tqdm(desc=description, total=total, unit=f" {unit}", disable=hidden, leave=False)
 

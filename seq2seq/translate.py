@@ -9,11 +9,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from tqdm import tqdm
-
 from seq2seq import distributed
 from seq2seq.config.changing import changed
-from seq2seq.console import bar, printable, say
+from seq2seq.console import bar, interject, printable, say
 from seq2seq.decoding.attending import Wishes, has_no_attention, possible
 from seq2seq.decoding.choice import settled
 from seq2seq.decoding.forms import Form, Json, Text, Tsv
@@ -152,8 +150,7 @@ def write(
         try:
             for answer in answers:
                 for warning in answer.warnings:
-                    with tqdm.external_write_mode(sys.stderr):
-                        say(f"warning: {printable(warning)}")
+                    interject(f"warning: {printable(warning)}")
                 stream.write(answer.content)
                 stream.flush()
                 number += answer.lines

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models import MODELS, Seq2Seq
+from seq2seq.models import MODELS, UNSAID, Seq2Seq
 from seq2seq.training import loss
 from seq2seq.training.loss import (
     Criterion,
@@ -31,7 +31,8 @@ def nll_by_hand(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[float, 
             if target != PAD:
                 nll -= distribution[target]
                 smoothed -= (1 - smoothing) * distribution[target]
-                smoothed -= smoothing * sum(distribution) / VOCAB
+                counted = [p for piece, p in enumerate(distribution) if piece not in UNSAID]
+                smoothed -= smoothing * sum(counted) / len(counted)
                 tokens += 1
     return smoothed, nll, tokens
 
@@ -55,7 +56,24 @@ def drawn(rows: int, width: int, vocab: int, spread: float = 1.0) -> tuple[Tenso
     torch.manual_seed(1)
     hidden = torch.randn(rows, width, dtype=torch.float64) * spread
     weight = torch.randn(vocab, width, dtype=torch.float64)
-    return hidden.requires_grad_(), weight.requires_grad_(), torch.randint(vocab, (rows,))
+    targets = said(vocab)[torch.randint(vocab - len(UNSAID), (rows,))]
+    return hidden.requires_grad_(), weight.requires_grad_(), targets
+
+
+def said(vocab: int) -> Tensor:
+    """The pieces that can be said."""
+    return torch.tensor([piece for piece in range(vocab) if piece not in UNSAID])
+
+
+def as_pytorch_has_it(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The sum of cross-entropies over what can be said, and over nothing else."""
+    pieces = said(logits.shape[1])
+    return functional.cross_entropy(
+        logits[:, pieces],
+        torch.searchsorted(pieces, targets),
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
 
 
 def plainly(
@@ -63,10 +81,7 @@ def plainly(
 ) -> tuple[Tensor, Tensor]:
     """Smoothed loss and negative log-likelihood as PyTorch has them."""
     logits = hidden @ weight.T
-    return (
-        functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum"),
-        functional.cross_entropy(logits, targets, reduction="sum"),
-    )
+    return as_pytorch_has_it(logits, targets, smoothing), as_pytorch_has_it(logits, targets)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
@@ -86,7 +101,7 @@ def test_chunks_are_cross_entropy_in_value_and_gradient(monkeypatch, smoothing, 
 def test_gradients_are_finite_differences(monkeypatch, smoothing):
     monkeypatch.setitem(loss.CHUNK, "cpu", 12)
     hidden, weight, _ = drawn(5, 3, 6)
-    targets = torch.tensor([0, 5, 2, 2, 1])
+    targets = torch.tensor([3, 5, 4, 4, 1])
 
     def smoothed(hidden: Tensor, weight: Tensor) -> Tensor:
         return cross_entropy(hidden[None], weight, targets, smoothing)[0]
@@ -119,9 +134,11 @@ def test_low_precision_costs_its_rounding_and_no_more(monkeypatch, precision, ro
 def test_logits_far_apart_give_finite_and_exact_losses(precision):
     """Of each token: 0 where the truth is far ahead, the distance where it is far behind."""
     logits = torch.tensor([[300.0, 0.0, -300.0], [0.0, 300.0, 44.0], [0.0, 0.0, -256.0]])
-    weight = torch.eye(3, requires_grad=True)  # so that hidden states are the logits
+    weight = torch.zeros(5, 3)
+    weight[said(5)] = torch.eye(3)  # so that hidden states are the logits of what can be said
+    weight.requires_grad_()
     hidden = logits.to(precision).requires_grad_()
-    targets, by_hand = torch.tensor([0, 2, 1]), [0.0, 256.0, math.log(2)]
+    targets, by_hand = said(5)[[0, 2, 1]], [0.0, 256.0, math.log(2)]
     for row, expected in enumerate(by_hand):
         found, nll = cross_entropy(hidden[None, row : row + 1], weight, targets[row : row + 1], 0.0)
         assert found.item() == nll.item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
@@ -136,8 +153,9 @@ def test_logits_far_apart_give_finite_and_exact_losses(precision):
 def test_many_large_logits_leave_no_rounding_in_a_small_loss(smoothing):
     torch.manual_seed(1)
     hidden = torch.rand(20_000, 1) * 500 + 100
-    weight = torch.tensor([[1.0], [1 - 2**-7]])  # so that the truth is a little ahead
-    targets = torch.zeros(len(hidden), dtype=torch.int64)
+    weight = torch.zeros(4, 1)
+    weight[said(4)] = torch.tensor([[1.0], [1 - 2**-7]])  # so that the truth is a little ahead
+    targets = said(4)[:1].repeat(len(hidden))
     found = torch.stack(cross_entropy(hidden[None], weight, targets, smoothing))
     exact = torch.stack(plainly(hidden.double(), weight.double(), targets, smoothing))
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0)
@@ -186,7 +204,9 @@ def test_r_drop_is_its_formula_in_value_and_gradient(monkeypatch, kind, at_a_tim
 
     truth = batch.target_out[real]
     likelihood = both(lambda p: functional.nll_loss(p, truth, reduction="sum"))
-    smoothed = (1 - smoothing) * likelihood - smoothing * both(lambda p: p.mean(dim=1).sum())
+    pieces = said(VOCAB)
+    smoothed = (1 - smoothing) * likelihood
+    smoothed -= smoothing * both(lambda p: p[:, pieces].mean(dim=1).sum())
     apart = sum(
         functional.kl_div(q[real], p[real], reduction="sum", log_target=True)
         for p, q in ((one, other), (other, one))
@@ -288,9 +308,9 @@ def test_what_the_encoder_tells_is_its_states_by_the_embeddings(kind, smoothing)
     )
     true = torch.cat([batch.masked[batch.masked != PAD], batch.target_out[batch.target_out != PAD]])
     found = summed_loss(model, batch, smoothing)
-    by_hand = functional.cross_entropy(logits, true, label_smoothing=smoothing, reduction="sum")
+    by_hand = as_pytorch_has_it(logits, true, smoothing)
     torch.testing.assert_close(found.smoothed, by_hand)
-    torch.testing.assert_close(found.nll, functional.cross_entropy(logits, true, reduction="sum"))
+    torch.testing.assert_close(found.nll, as_pytorch_has_it(logits, true))
     weights = [*model.parameters()]
     gradients = torch.autograd.grad(found.smoothed, weights)
     torch.testing.assert_close(gradients, torch.autograd.grad(by_hand, weights))

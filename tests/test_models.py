@@ -31,6 +31,7 @@ CPU = torch.device("cpu")
 PAIR = {"source": "never", "target": "read"}
 BEAM = 3
 SOURCE_VOCAB, TARGET_VOCAB = 15, 17  # different, unless the embeddings of both are one table
+SAID = [piece for piece in range(TARGET_VOCAB) if piece not in (PAD, BOS)]
 
 SECTIONS: dict[str, type[Section]] = {
     get_args(section.model_fields["kind"].annotation)[0]: section
@@ -162,6 +163,23 @@ def differs(one: Tensor, other: Tensor) -> bool:
 
 def test_every_kind_has_its_section():
     assert SECTIONS.keys() == MODELS.keys()
+
+
+# What can be said
+
+
+@every_variant
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_nothing_says_what_is_only_read(options, precision):
+    """Its probability is none at all, and the others have what there is."""
+    model = toy(options)
+    model.to(precision or torch.float64)
+    logits = forced(model, sources(), targets(4)).float()
+    assert logits.isfinite().all()
+    probabilities = logits.softmax(dim=-1)
+    assert not probabilities[:, :, [PAD, BOS]].any()
+    assert (probabilities[:, :, SAID] > 0).all()
+    torch.testing.assert_close(probabilities[:, :, SAID], logits[:, :, SAID].softmax(dim=-1))
 
 
 # Stepping, padding, company and time
@@ -514,7 +532,7 @@ def test_a_transformer_is_that_of_pytorch(norm):
     hidden = source == PAD
     seen = encoder(x, src_key_padding_mask=hidden)
     states = decoder(y, seen, tgt_mask=future(ids.shape[1]), memory_key_padding_mask=hidden)
-    same(forced(model, source, ids), states @ tables.output.weight.T)
+    same(forced(model, source, ids)[:, :, SAID], states @ tables.output.weight[SAID].T)
 
 
 def test_sinusoids_are_the_published_formula_at_any_length():
@@ -617,7 +635,7 @@ def test_a_recurrent_model_is_the_published_formula(kind, bidirectional, fed):
             hidden, *memory = state if memory else (state,)
             context = (hidden @ values.T).softmax(dim=1) @ values
             vector = model.readout(torch.cat([hidden, context], dim=1)).tanh()
-            same((vector @ model.output_weight.T)[0], expected[row, position])
+            same((vector @ model.output_weight[SAID].T)[0], expected[row, position, SAID])
 
 
 # The model folder

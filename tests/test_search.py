@@ -526,9 +526,8 @@ def test_the_size_of_batches_changes_nothing(real, batch_tokens):
 
 def test_batches_hold_each_line_once_within_their_budget():
     sources = [[4] * length for length in (3, 1, 5, 2, 1, 30, 2, 1)]
-    options = Decoding(beam=2, batch_tokens=24)
     requests = [Request(source, longest=9) for source in sources]
-    made = list(batches(requests, range(len(sources)), options, width=2))
+    made = list(batches(requests, range(len(sources)), 24, width=2))
     assert sorted(itertools.chain(*made)) == list(range(len(sources)))
     assert max(map(len, made)) > 1
     for batch in made:
@@ -539,7 +538,7 @@ def test_batches_hold_each_line_once_within_their_budget():
 @given(st.lists(st.integers(1, 60), max_size=70), st.integers(1, 32))
 def test_there_are_as_many_batches_as_are_wanted_with_as_much_in_each(lengths, wanted):
     requests = [Request([4] * length, longest=9) for length in lengths]
-    made = list(batches(requests, range(len(lengths)), Decoding(), width=5, at_least=wanted))
+    made = list(batches(requests, range(len(lengths)), 8192, width=5, at_least=wanted))
     assert sorted(itertools.chain(*made)) == list(range(len(lengths)))
     assert len(made) >= min(wanted, len(lengths))
     pieces = [sum(lengths[number] + 1 for number in batch) for batch in made]

@@ -67,8 +67,8 @@ def test_every_option_stands_below_what_it_means():
             *(type(value) for _, value in config),
         ):
             continue
-        for name, field in section.model_fields.items():
-            assert f"{described(field)}" in words, f"{above}{name}"
+        for name in section.model_fields:
+            assert described(section, name) in words, f"{above}{name}"
             assert sum(line.lstrip("- ").startswith(f"{name}:") for line in lines) >= 1
     assert "# Where all randomness comes from. Unless given: 1." in lines
     assert "Unless given: 4096." in words

@@ -66,7 +66,7 @@ class Decoding(Section):
     repetition_penalty: Annotated[float, FREE, Field(strict=True, ge=1)] = 1.0
     """What multiplies the cost of pieces that the translation has already (Keskar et al. 2019)."""
     batch_tokens: Annotated[Count, FREE] = 8192
-    """Padded source positions times beam of a search; on processors, several go side by side."""
+    """The most padded source positions, times beam, of a search; several may go side by side."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.beam % self.diversity_groups:

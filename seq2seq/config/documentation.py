@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from seq2seq.config.data import File, Source
 from seq2seq.config.objectives import TASKS
 from seq2seq.config.options import Config
 from seq2seq.config.rules import RULES
-from seq2seq.config.section import Section
+from seq2seq.config.section import Section, meanings
 from seq2seq.config.tuning import Origin
 
 Keys = tuple[str | int, ...]
@@ -75,7 +74,7 @@ def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
         elif kind == "extra_forbidden":
             yield keys, _unknown(keys, holder)
         elif kind == "missing":
-            description = described(holder.model_fields[str(keys[-1])])
+            description = described(holder, str(keys[-1]))
             yield keys, f"is required: {description[0].lower()}{description[1:].rstrip('.')}"
         else:
             yield keys, _message(keys, problem)
@@ -219,11 +218,12 @@ OPTIONS = list(
 )
 
 
-def described(field: FieldInfo) -> str:
-    """What an option means."""
-    return field.description or " Or: ".join(
-        section.__doc__ or "" for section in _sections_in(field.annotation)
-    )
+def described(section: type[Section], option: str) -> str:
+    """What an option of a section means."""
+    if option in meanings(section):
+        return meanings(section)[option]
+    inside = _sections_in(section.model_fields[option].annotation)
+    return " Or: ".join(one.__doc__ or "" for one in inside)
 
 
 def section_named(name: str) -> type[Section]:

@@ -50,7 +50,7 @@ def page() -> str:
             mark = " \\*" if FREE in field.metadata else ""
             default = ELSEWHERE.get(above + name) or _default(field)
             cells = [f"`{above}{name}`{mark}", _values(schema[name]), default]
-            lines.append(_row(*cells, described(field)))
+            lines.append(_row(*cells, described(section, name)))
     rules = _named("data.filters", "rule", RULES)
     return "\n".join([*lines, *rules, *_named("data.train.objective", "task", TASKS)]) + "\n"
 
@@ -66,7 +66,7 @@ def _named(above: str, tag: str, sections: Mapping[str, type[Section]]) -> Itera
         for option, field in section.model_fields.items():
             if option != tag:
                 cells = [f"`{option}`", _values(schema[option]), _default(field)]
-                yield _row("", *cells, described(field))
+                yield _row("", *cells, described(section, option))
 
 
 def _row(*cells: str) -> str:

@@ -1,10 +1,15 @@
 """What every section of options has in common, and the types that options are made of.
 
 A section is frozen and closed to unknown keys. What a type cannot say (that heads must divide a
-width) a section says in `conflicts`, so that all problems of a config are reported at once.
+width) a section says in `conflicts`, so that all problems of a config are reported at once. What an
+option means is said below it, in a string, which is read from the source when somebody asks.
 """
 
+import ast
+import functools
+import inspect
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -12,13 +17,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 FREE = "free"  # marks an option that may change between stop and resume: it changes no result
 
@@ -59,7 +66,7 @@ def by_name(option: str, sections: Mapping[str, Any], every: Any) -> BeforeValid
 class Section(BaseModel):
     """A group of options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Option (dotted, below this section) and what is wrong with it beside the others."""
@@ -70,6 +77,31 @@ class Section(BaseModel):
         if found := list(self.conflicts()):
             raise PydanticCustomError("conflict", "{found}", {"found": found})
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        made = handler(core_schema)
+        properties = handler.resolve_ref_schema(made)["properties"]
+        for option, meaning in meanings(cls).items():
+            properties[option]["description"] = meaning
+        return made
+
+
+@functools.cache
+def meanings(section: type[Section]) -> dict[str, str]:
+    """What the options of a section mean, those that it inherits too, where it is said."""
+    found: dict[str, str] = {}
+    for one in reversed(section.__mro__):
+        if issubclass(one, Section):
+            (written,) = ast.parse(inspect.getsource(one)).body
+            assert isinstance(written, ast.ClassDef)
+            for option, below in pairwise(written.body):
+                if isinstance(option, ast.AnnAssign) and isinstance(below, ast.Expr):
+                    name, meaning = ast.unparse(option.target), ast.literal_eval(below.value)
+                    found[name] = inspect.cleandoc(meaning)
+    return found
 
 
 def is_free(section: Section, option: str) -> bool:

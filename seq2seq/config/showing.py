@@ -30,9 +30,10 @@ def _section(section: Section, said: set[str], depth: int) -> Iterator[str]:
         field, within = fields[name], _within(value)
         if within and not depth:
             yield ""
-        if described(field) not in said:
-            said.add(described(field))
-            text = f"{described(field)}{'' if within else _default(field, value)}"
+        meaning = described(type(section), name)
+        if meaning not in said:
+            said.add(meaning)
+            text = f"{meaning}{'' if within else _default(field, value)}"
             for line in textwrap.wrap(text, WIDTH - depth - 2, break_on_hyphens=False):
                 yield f"# {line}"
         if within:

@@ -90,7 +90,7 @@ class Training(Section):
     subword_alpha: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.1
     """How: a unigram's probability to this power (less is wilder), or the merges bpe leaves out."""
     label_smoothing: Share = 0.1
-    """Share of the target probability spread evenly over the vocabulary."""
+    """Share of the target probability spread evenly over all pieces that can be written."""
     clip_norm: PositiveOrZero = 1.0
     """Longest gradient, as a 2-norm; longer ones are scaled down to it. 0: never."""
     validate_every: Count = 500

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CONVERTED = "ctranslate2"  # the folder in a model's
 ORIGIN = "origin.json"  # what a conversion was made of
-LAYOUT = 2  # of a conversion; raised when `models.conversion` writes something else
+LAYOUT = 3  # of a conversion; raised when `models.conversion` writes something else
 
 
 def open_engine(

@@ -39,6 +39,10 @@ PLAIN = {  # options that CTranslate2 serves at these values alone, as we unders
 
 COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
 
+# Positions of a batch, at most: more hypotheses side by side are not multiplied faster, and what a
+# step reads and writes leaves the processor's cache (found by trying: see benchmarks/README.md).
+LARGEST = 2_560
+
 FEW = 4  # requests a processor, below which one worker with all of them is faster
 
 
@@ -145,14 +149,23 @@ class CTranslate2:
         if workers > self._workers:
             self._translator, self._workers = self._open(workers=workers), workers
         at_least = 2 * self._workers if self._workers > 1 else 1
-        width = options.beam
 
         def begun() -> Iterator[tuple[list[int], Callable[[], list[Found]]]]:
-            for batch in batches(requests, served, options, width=width, at_least=at_least):
+            for batch in self._batches(requests, served, options, at_least):
                 some = [requests[number] for number in batch]
                 yield batch, self._started(some, options, max(1, *(one.longest for one in some)))
 
         yield from ahead(begun(), self._workers)
+
+    def _batches(
+        self,
+        requests: Sequence[Request],
+        numbers: Sequence[int],
+        options: Decoding,
+        at_least: int = 1,
+    ) -> Iterator[list[int]]:
+        most = min(LARGEST, options.batch_tokens)
+        return batches(requests, numbers, most, width=options.beam, at_least=at_least)
 
     def _started(
         self, some: Sequence[Request], options: Decoding, longest: int, patience: int = 1
@@ -192,7 +205,7 @@ class CTranslate2:
 
         def begun() -> Iterator[tuple[tuple[list[int], Stop], Callable[[], list[Found]]]]:
             for stop, numbers in again.items():
-                for batch in batches(requests, numbers, options, width=options.beam):
+                for batch in self._batches(requests, numbers, options):
                     some = [requests[number] for number in batch]
                     results = self._started(some, options, stop.length, patience=2)
                     yield (batch, stop), results

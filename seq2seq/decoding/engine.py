@@ -50,15 +50,16 @@ class Engine(Protocol):
 def batches(
     requests: Sequence[Request],
     numbers: Sequence[int],
-    options: Decoding,
+    batch_tokens: int,
     *,
     width: int,
     at_least: int = 1,
 ) -> Iterator[list[int]]:
     """The numbers of the requests to search together, of those given, the longest first.
 
-    So if memory is short, that shows at once. Each has `width` hypotheses. There are `at_least` so
-    many batches, if there are requests for them, with as many pieces in each, so that no one who
+    So if memory is short, that shows at once. A batch has `batch_tokens` positions of the source at
+    most, counted for each of the `width` hypotheses of a request. There are `at_least` so many
+    batches, if there are requests for them, with as many pieces in each, so that no one who
     searches idles.
     """
 
@@ -69,7 +70,7 @@ def batches(
     remaining, wanted = sum(map(positions, left)), at_least
     while left:
         longest = positions(left[0])
-        size = max(1, options.batch_tokens // longest)
+        size = max(1, batch_tokens // longest)
         if at_least > 1:
             size = min(size, -(-remaining // (max(1, wanted) * longest)))
         yield left[:size]

@@ -107,7 +107,9 @@ class PyTorch:
         found: list[list[int]] = []
         for numbers in apart:
             at_least = min(2 * threads, max(1, len(numbers) * width // FEW))
-            found += batches(requests, numbers, options, width=width, at_least=at_least)
+            found += batches(
+                requests, numbers, options.batch_tokens, width=width, at_least=at_least
+            )
         return found
 
     def _found(

@@ -11,11 +11,12 @@ from seq2seq.decoding.attending import Attention, Seen, Source
 from seq2seq.decoding.engine import Engine, Hypothesis, Request
 from seq2seq.decoding.phrases import begun, contained, forbidden
 from seq2seq.decoding.risk import UTILITIES, least_risk
-from seq2seq.decoding.splitting import Part, split
 from seq2seq.decoding.trace import Recorder, Written
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from seq2seq.decoding.splitting import Part
 
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
 PART = 32  # bits of a request's number that tell the line; those above tell the part of it
@@ -114,6 +115,8 @@ class Translator:
     def _in_parts(
         self, lines: Sequence[Line], first_number: int, done: Callable[[int], object]
     ) -> list[list[Output]]:
+        from seq2seq.decoding.splitting import Part  # its patterns take a while to compile
+
         divided = [
             self.parts(line) if len(ids) > self._room(line) else [Part(line.text, "")]
             for line, ids in zip(lines, self._encoded(lines), strict=True)
@@ -132,8 +135,10 @@ class Translator:
         done(len(lines))
         return [joined(parts, [next(found) for _ in parts]) for parts in divided]
 
-    def parts(self, line: Line) -> list[Part]:
+    def parts(self, line: Line) -> "list[Part]":
         """What of a line is translated apart; words that must be present hold it together."""
+        from seq2seq.decoding.splitting import Part, split
+
         if line.present:
             return [Part(line.text, "")]
         room = self._room(line)
@@ -253,7 +258,7 @@ class Translator:
         return [outputs[place] for place in order[: self.options.n_best]]
 
 
-def joined(parts: Sequence[Part], found: Sequence[Sequence[Output]]) -> list[Output]:
+def joined(parts: "Sequence[Part]", found: Sequence[Sequence[Output]]) -> list[Output]:
     """The translations of a line from those of its parts, the best of each if there are several.
 
     Between them stands what stood between the parts; scores and log-probabilities are sums, and

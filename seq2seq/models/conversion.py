@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from seq2seq.data.tokenizer import BOS, EOS, UNK, Tokenizer, Tokenizers
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.autoregression import SelfAttention
+from seq2seq.models.interface import sayable
 from seq2seq.models.layers import Gate, LayerNorm, Rectifier, RMSNorm
 from seq2seq.models.positions import FURTHEST, Positions, Relative, Rotary
 from seq2seq.models.transformer import FeedForward, Residual, Transformer
@@ -80,6 +81,7 @@ def specification(model: Transformer, length: int) -> Any:
     spec.encoder.embeddings[0].weight = array(embeddings.source.weight)
     spec.decoder.embeddings.weight = array(embeddings.target.weight)
     spec.decoder.projection.weight = array(model.output_weight)
+    spec.decoder.projection.bias = array(sayable(torch.zeros(len(model.output_weight))))
     for half, norm in ((spec.encoder, model.encoder_norm), (spec.decoder, model.decoder_norm)):
         if not isinstance(norm, nn.Identity):
             set_norm(half.layer_norm, norm)

@@ -18,12 +18,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from seq2seq.data.tokenizer import PAD
+from seq2seq.data.tokenizer import BOS, PAD
 from seq2seq.models.layers import Dropout
 from seq2seq.models.products import linear
 
 Encoded = dict[str, Tensor]
 State = dict[str, Tensor]
+
+UNSAID = (PAD, BOS)  # pieces that are read, but that nothing ever says
+IMPOSSIBLE = -1e4  # a logit whose probability is zero in every precision; a number, unlike -inf
+
+
+def sayable(logits: Tensor) -> Tensor:
+    """Logits (..., V), in place, that leave no probability to what is never said.
+
+    Else they would have a share: label smoothing would give them one, and where a model is all but
+    sure, `<s>`, which is read there, can be among the likeliest five.
+    """
+    for piece in UNSAID:
+        logits[..., piece] = IMPOSSIBLE
+    return logits
 
 
 def select(tensors: dict[str, Tensor], rows: Tensor | None) -> dict[str, Tensor]:
@@ -109,7 +123,10 @@ class Seq2Seq(nn.Module, ABC):
     @property
     @abstractmethod
     def output_weight(self) -> Tensor:
-        """The output projection (V, D), apart from the rest: a loss may take it in parts."""
+        """The output projection (V, D), apart from the rest: a loss may take it in parts.
+
+        What it gives are logits once they are `sayable`.
+        """
 
     @property
     @abstractmethod
@@ -122,7 +139,7 @@ class Seq2Seq(nn.Module, ABC):
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of hidden states (..., D)."""
-        return linear(hidden, self.output_weight.to(hidden.dtype))
+        return sayable(linear(hidden, self.output_weight.to(hidden.dtype)))
 
     @abstractmethod
     def start(self, encoded: Encoded) -> State:

@@ -15,7 +15,7 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models import Seq2Seq
+from seq2seq.models import UNSAID, Seq2Seq, sayable
 from seq2seq.models.products import linear, matmul
 
 # Logits held at a time: on a processor 4 MB in bfloat16, which stay in its cache (found by trying:
@@ -51,7 +51,7 @@ def summed_loss(
     """The loss of a batch: of every token, `</s>` too, padding never.
 
     The target distribution puts 1 - label_smoothing on the true piece and spreads the rest evenly
-    over the vocabulary (Szegedy et al. 2016, section 7).
+    over all pieces that can be said (Szegedy et al. 2016, section 7).
     """
     passes = 2 if r_drop else 1
     losses = []
@@ -67,7 +67,7 @@ class Predictions(NamedTuple):
     """What a model predicts at some positions, and what is true."""
 
     hidden: Tensor  # (N, D)
-    weight: Tensor  # (V, D): its product with a hidden state gives the logits of what is said
+    weight: Tensor  # (V, D): its product with a hidden state gives logits, once they are `sayable`
     targets: Tensor  # (N,)
 
 
@@ -108,8 +108,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     next, in the forward pass already: the loss is a scalar, so backward only scales.
 
     The gradient is softmax minus the target distribution. What label smoothing takes from it is the
-    same for all logits, so that it can be taken from the products instead; and the mean logit, of
-    which its loss is made, is a product with the mean row of the projection.
+    same for all logits that count, so that it can be taken from the products instead; and the mean
+    logit, of which its loss is made, is a product with the mean row of the projection.
     """
 
     @staticmethod
@@ -125,7 +125,9 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
         nll, uniform, apart = (weight.new_zeros(()) for _ in range(3))
         projection = weight.to(hidden.dtype)
-        mean = weight.mean(dim=0)  # (D,)
+        evenly = weight.new_full((vocab,), 1 / (vocab - len(UNSAID)))  # what smoothing spreads
+        evenly[[*UNSAID]] = 0
+        mean = evenly @ weight  # (D,)
         size = chunk_size(hidden, weight)
         # the same memory for all: new memory costs more than what is computed in it
         logits_memory = hidden.new_empty(passes * min(size, len(targets)), vocab)
@@ -135,7 +137,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(targets), size):
             some = hidden[:, start : start + size].reshape(-1, dim)  # (n, D)
             true = targets[start : start + size].repeat(passes)
-            logits = matmul(some, projection.T, out=logits_memory[: len(some)])  # (n, V)
+            logits = sayable(matmul(some, projection.T, out=logits_memory[: len(some)]))  # (n, V)
             largest, true_logits = logits.amax(dim=1), logits.gather(1, true[:, None])[:, 0]
             differences = difference_of_halves(logits, weight.dtype) if r_drop else None
             probabilities = memory[: len(some)]
@@ -155,7 +157,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         if label_smoothing:
             hidden_gradient -= (label_smoothing * mean).to(hidden.dtype)
             sums = hidden.sum(dim=(0, 1), dtype=weight.dtype)
-            weight_gradient -= sums * (label_smoothing / vocab)
+            weight_gradient.addr_(evenly, sums, alpha=-label_smoothing)
         ctx.gradients = hidden_gradient, weight_gradient
         ctx.mark_non_differentiable(nll)
         smoothed = (1 - label_smoothing) * nll + label_smoothing * uniform
@@ -227,7 +229,7 @@ def judged(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     sums = weight.new_zeros(2)
     projection, size = weight.to(hidden.dtype), chunk_size(hidden[None], weight)
     for some, true in zip(hidden.split(size), targets.split(size), strict=True):
-        logits = linear(some, projection).to(weight.dtype)
+        logits = sayable(linear(some, projection)).to(weight.dtype)
         nll = nn.functional.cross_entropy(logits, true, reduction="sum")
         sums += torch.stack([nll, (logits.argmax(dim=1) == true).sum()])
     return sums
