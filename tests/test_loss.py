@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models import MODELS, UNSAID, Seq2Seq
+from seq2seq.models import MODELS, Seq2Seq
+from seq2seq.models.interface import UNSAID
 from seq2seq.training import loss
 from seq2seq.training.loss import (
     Criterion,

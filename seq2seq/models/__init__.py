@@ -9,7 +9,7 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "8")
 
 from seq2seq.config import Config
-from seq2seq.models.interface import UNSAID, Encoded, Moves, Seq2Seq, State, sayable, select
+from seq2seq.models.interface import Encoded, Moves, Seq2Seq, State, sayable, select
 from seq2seq.models.recurrent import Recurrent
 from seq2seq.models.transformer import Transformer
 
@@ -22,4 +22,4 @@ def build(config: Config, source_vocab: int, target_vocab: int) -> Seq2Seq:
     return kind(config.model, source_vocab, target_vocab, config.data.max_length)
 
 
-__all__ = ["MODELS", "UNSAID", "Encoded", "Moves", "Seq2Seq", "State", "build", "sayable", "select"]
+__all__ = ["MODELS", "Encoded", "Moves", "Seq2Seq", "State", "build", "sayable", "select"]

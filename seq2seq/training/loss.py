@@ -15,7 +15,7 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import PAD
-from seq2seq.models import UNSAID, Seq2Seq, sayable
+from seq2seq.models import Seq2Seq, sayable
 from seq2seq.models.products import linear, matmul
 
 # Logits held at a time: on a processor 4 MB in bfloat16, which stay in its cache (found by trying:
@@ -125,8 +125,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
         nll, uniform, apart = (weight.new_zeros(()) for _ in range(3))
         projection = weight.to(hidden.dtype)
-        evenly = weight.new_full((vocab,), 1 / (vocab - len(UNSAID)))  # what smoothing spreads
-        evenly[[*UNSAID]] = 0
+        evenly = sayable(weight.new_zeros(vocab)).softmax(dim=0)  # as smoothing spreads it
         mean = evenly @ weight  # (D,)
         size = chunk_size(hidden, weight)
         # the same memory for all: new memory costs more than what is computed in it
