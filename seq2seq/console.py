@@ -20,7 +20,7 @@ def say(text: str) -> None:
 
 def interject(text: str) -> None:
     """Shows a line, and below it the progress bars that there are."""
-    if "tqdm" in sys.modules:
+    if "tqdm" in sys.modules:  # else there was no bar
         from tqdm import tqdm
 
         with tqdm.external_write_mode(sys.stderr):

@@ -52,7 +52,7 @@ TOKENIZERS = Tokenizers(*[tokenizer_of(LETTERS)] * 2)
 
 @pytest.fixture(scope="module")
 def model() -> Seq2Seq:
-    """The toy, which has learned that special tokens are not written."""
+    """The toy, which has learned that `<unk>` is not written."""
     learner = learner_of(label_smoothing=0.0, model={"positions": "sinusoidal"})
     store = pairs(64)
     for _ in range(80):
@@ -290,6 +290,20 @@ def test_company_and_batches_change_nothing(model, tmp_path, monkeypatch):
     agree(alone, together)
 
 
+def test_batches_have_no_more_positions_than_are_fast(model, tmp_path, monkeypatch):
+    engine, _ = both(model, tmp_path)
+    requests = requests_of(30)
+    for most, asked, fits in ((40, 8192, 40), (8192, 60, 60)):
+        monkeypatch.setattr("seq2seq.decoding.ctranslate2.BATCH_POSITIONS", most)
+        batches = list(engine._batches(requests, range(30), Decoding(beam=2, batch_tokens=asked)))
+        sizes = [
+            len(one) * 2 * max(len(requests[number].source) + 1 for number in one)
+            for one in batches
+        ]
+        assert max(sizes) <= fits
+        assert len(sizes) > 1 < max(map(len, batches))
+
+
 def test_no_special_token_is_ever_written(tmp_path):
     model = build_tiny(config_of(), vocab=len(TOKENIZERS.target)).eval()  # which knows no better
     engine, own = both(model, tmp_path)
@@ -518,7 +532,8 @@ def test_a_converted_model_translates_without_what_takes_long_to_import(saved, m
         "engine = open_engine(folder, config, Tokenizers.read(folder, shared=True))\n"
         "found = engine.search([Request(one, 12) for one in sources], config.decoding)\n"
         "print(json.dumps([[one.tokens for one in some] for some in found]))\n"
-        "print([name for name in ('torch', 'tqdm', 'regex') if name in sys.modules])\n"
+        "slow = ('torch', 'tqdm', 'regex', 'seq2seq.decoding.splitting')\n"
+        "print([name for name in slow if name in sys.modules])\n"
     )
     sources = json.dumps([one.source for one in requests])
     process = subprocess.run(

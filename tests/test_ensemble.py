@@ -25,6 +25,7 @@ from seq2seq.decoding.forced import judge
 from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.models import MODELS, Seq2Seq
 from seq2seq.models.ensemble import Ensemble
+from seq2seq.models.interface import UNSAID
 
 VOCAB = 11
 MIXTURES = [*itertools.combinations_with_replacement(MODELS, 2), (*MODELS, *MODELS)]
@@ -41,7 +42,8 @@ def mean_follow(models: list[Seq2Seq], source: torch.Tensor):
 
     def follow(prefix: list[int]) -> list[float]:
         said = zip(*(follow(prefix) for follow in follows), strict=True)
-        return [math.log(sum(map(math.exp, token)) / len(models)) for token in said]
+        means = [sum(map(math.exp, token)) / len(models) for token in said]
+        return [math.log(mean) if mean else -math.inf for mean in means]
 
     return follow
 
@@ -64,8 +66,11 @@ def test_an_ensemble_says_the_mean_of_what_its_models_say(kinds):
     for source in SOURCE:
         one = source[None, source != PAD]
         with torch.no_grad():
-            found = Ensemble(models)(one, target)[0, -1].tolist()
-        assert found == pytest.approx(mean_follow(models, one)(target[0, 1:].tolist()))
+            found = Ensemble(models)(one, target)[0, -1]
+        assert not found.exp()[[*UNSAID]].any()
+        found[[*UNSAID]] = -math.inf
+        expected = mean_follow(models, one)(target[0, 1:].tolist())
+        assert found.tolist() == pytest.approx(expected)
 
 
 @every_mixture

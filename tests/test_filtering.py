@@ -162,7 +162,7 @@ def steps(seen: Terminal) -> list[str]:
 
 @pytest.mark.parametrize("packer", [bytes, gzip.compress])
 def test_a_bar_shows_how_much_of_a_file_is_done(echo, here, monkeypatch, packer):
-    monkeypatch.setattr("seq2seq.console.tqdm", partial(tqdm, mininterval=0, miniters=1))
+    monkeypatch.setattr("tqdm.tqdm", partial(tqdm, mininterval=0, miniters=1))
     seen = watched(monkeypatch)
     Path("in").write_bytes(packer(b"a\n" * 9 + b"a"))
     files = Files(Path("in"), Path("out"))

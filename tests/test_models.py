@@ -11,17 +11,18 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from seq2seq.config import Config, Section, Transformer, dump
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers, train_tokenizer
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import write_manifest
-from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build, select
+from seq2seq.models import MODELS, Encoded, Seq2Seq, State, build, sayable, select
 from seq2seq.models.attention import MultiHeadAttention
 from seq2seq.models.autoregression import ROOM
 from seq2seq.models.folder import choose_device, load_model, save_model, weights_of
-from seq2seq.models.interface import hiding
+from seq2seq.models.interface import IMPOSSIBLE, UNSAID, hiding
 from seq2seq.models.positions import POSITIONS, Sinusoidal
 from seq2seq.models.recurrent import ATTENTIONS
 from seq2seq.runs import open_model
@@ -31,7 +32,7 @@ CPU = torch.device("cpu")
 PAIR = {"source": "never", "target": "read"}
 BEAM = 3
 SOURCE_VOCAB, TARGET_VOCAB = 15, 17  # different, unless the embeddings of both are one table
-SAID = [piece for piece in range(TARGET_VOCAB) if piece not in (PAD, BOS)]
+SAID = [piece for piece in range(TARGET_VOCAB) if piece not in UNSAID]
 
 SECTIONS: dict[str, type[Section]] = {
     get_args(section.model_fields["kind"].annotation)[0]: section
@@ -177,9 +178,25 @@ def test_nothing_says_what_is_only_read(options, precision):
     logits = forced(model, sources(), targets(4)).float()
     assert logits.isfinite().all()
     probabilities = logits.softmax(dim=-1)
-    assert not probabilities[:, :, [PAD, BOS]].any()
+    assert not probabilities[:, :, list(UNSAID)].any()
     assert (probabilities[:, :, SAID] > 0).all()
     torch.testing.assert_close(probabilities[:, :, SAID], logits[:, :, SAID].softmax(dim=-1))
+
+
+class Forbidding(TorchDispatchMode):
+    """What waits for a GPU, if tensors were there: a copy of a number from the processor."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert "copy" not in function.__name__
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("shape", [(9,), (2, 9), (2, 3, 9)])
+def test_what_is_not_said_is_told_without_waiting(shape):
+    with Forbidding():
+        logits = sayable(torch.zeros(shape))
+    assert (logits[..., list(UNSAID)] == IMPOSSIBLE).all()
+    assert logits.count_nonzero() == logits.numel() / 9 * len(UNSAID)
 
 
 # Stepping, padding, company and time

@@ -74,8 +74,8 @@ def explain(error: ValidationError) -> Iterator[tuple[Keys, str]]:
         elif kind == "extra_forbidden":
             yield keys, _unknown(keys, holder)
         elif kind == "missing":
-            description = described(holder, str(keys[-1]))
-            yield keys, f"is required: {description[0].lower()}{description[1:].rstrip('.')}"
+            meaning = described(holder, str(keys[-1])).rstrip(".")
+            yield keys, f"is required: {meaning[:1].lower()}{meaning[1:]}".removesuffix(": ")
         else:
             yield keys, _message(keys, problem)
 

@@ -84,24 +84,35 @@ class Section(BaseModel):
     ) -> JsonSchemaValue:
         made = handler(core_schema)
         properties = handler.resolve_ref_schema(made)["properties"]
-        for option, meaning in meanings(cls).items():
-            properties[option]["description"] = meaning
+        for option in properties.keys() & meanings(cls).keys():
+            properties[option]["description"] = meanings(cls)[option]
         return made
 
 
 @functools.cache
 def meanings(section: type[Section]) -> dict[str, str]:
-    """What the options of a section mean, those that it inherits too, where it is said."""
+    """What the options of a section mean, those that it inherits too, as far as it is said.
+
+    An option whose sections speak for it has none; nor has any where the source is not installed.
+    """
     found: dict[str, str] = {}
     for one in reversed(section.__mro__):
         if issubclass(one, Section):
-            (written,) = ast.parse(inspect.getsource(one)).body
-            assert isinstance(written, ast.ClassDef)
-            for option, below in pairwise(written.body):
+            for option, below in pairwise(statements(one)):
                 if isinstance(option, ast.AnnAssign) and isinstance(below, ast.Expr):
                     name, meaning = ast.unparse(option.target), ast.literal_eval(below.value)
                     found[name] = inspect.cleandoc(meaning)
     return found
+
+
+def statements(section: type[Section]) -> list[ast.stmt]:
+    """What a class is made of; nothing where its source is not there."""
+    try:
+        (written,) = ast.parse(inspect.getsource(section)).body
+    except OSError:
+        return []
+    assert isinstance(written, ast.ClassDef)
+    return written.body
 
 
 def is_free(section: Section, option: str) -> bool:

@@ -3,7 +3,7 @@
 Two things make that less than simple.
 
 CTranslate2 knows none of our rules: that a hypothesis at its longest length must end, when it may
-end, and that special tokens are never written. (It has ways to enforce some of them, but they all
+end, and that `<unk>` is not written. (It has ways to enforce some of them, but they all
 change the probabilities.) So it searches freely. Where no hypothesis that has ended breaks a rule,
 none made a difference. Where one is too long, the line is searched again up to its longest length,
 and what goes on there is made to end. What still breaks a rule, our own search does again.
@@ -23,7 +23,9 @@ from seq2seq.config import Decoding
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK
 from seq2seq.decoding.engine import Hypothesis, Request
 
-ENDS = (EOS, PAD, UNK, BOS)  # what CTranslate2 is to end at; </s> is the only end that counts
+# What CTranslate2 is to end at; </s> is the only end that counts. Padding and <s> have no
+# probability, but where a vocabulary is small nothing else may be left.
+ENDS = (EOS, PAD, UNK, BOS)
 
 ROUNDING = 1e-5  # of scores
 

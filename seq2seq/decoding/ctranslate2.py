@@ -39,9 +39,10 @@ PLAIN = {  # options that CTranslate2 serves at these values alone, as we unders
 
 COMPUTE_TYPES = {"fp32": "float32", "int8": "int8"}
 
-# Positions of a batch, at most: more hypotheses side by side are not multiplied faster, and what a
-# step reads and writes leaves the processor's cache (found by trying: see benchmarks/README.md).
-LARGEST = 2_560
+# Positions of a batch, at most, those of the source times beam: larger ones are not multiplied
+# faster, and what a step reads and writes leaves the processor's cache (found by trying: see
+# benchmarks/README.md).
+BATCH_POSITIONS = 2_560
 
 FEW = 4  # requests a processor, below which one worker with all of them is faster
 
@@ -164,7 +165,7 @@ class CTranslate2:
         options: Decoding,
         at_least: int = 1,
     ) -> Iterator[list[int]]:
-        most = min(LARGEST, options.batch_tokens)
+        most = min(BATCH_POSITIONS, options.batch_tokens)
         return batches(requests, numbers, most, width=options.beam, at_least=at_least)
 
     def _started(

@@ -25,18 +25,18 @@ from seq2seq.models.products import linear
 Encoded = dict[str, Tensor]
 State = dict[str, Tensor]
 
-UNSAID = (PAD, BOS)  # pieces that are read, but that nothing ever says
+UNSAID = (PAD, BOS)  # read, but never said; <unk> is, where a vocabulary cannot spell in bytes
 IMPOSSIBLE = -1e4  # a logit whose probability is zero in every precision; a number, unlike -inf
 
 
 def sayable(logits: Tensor) -> Tensor:
     """Logits (..., V), in place, that leave no probability to what is never said.
 
-    Else they would have a share: label smoothing would give them one, and where a model is all but
-    sure, `<s>`, which is read there, can be among the likeliest five.
+    Else label smoothing would give `<pad>` and `<s>` a share, and at the first position, where `<s>`
+    has just been read, it could be among the likeliest five.
     """
     for piece in UNSAID:
-        logits[..., piece] = IMPOSSIBLE
+        logits[..., piece].fill_(IMPOSSIBLE)  # an assignment would wait for a GPU
     return logits
 
 
