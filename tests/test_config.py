@@ -1,5 +1,6 @@
 """Reading, writing and comparing configs; the exact text of what is said about wrong ones."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from seq2seq.config import Config, differences, documentation, dump, load
 from seq2seq.config.page import page
 from seq2seq.config.rules import RULES
+from seq2seq.config.section import meanings
 from seq2seq.config.showing import show
 from seq2seq.config.training import Schedule
 from seq2seq.errors import ConfigError
@@ -959,6 +961,20 @@ def test_every_option_is_described():
     assert all(f"| `{option}`" in text for option in OPTIONS.split() if ".target." not in option)
     assert all(f"\n| `{rule}` |" in text for rule in RULES)
     assert "|  |\n" not in text
+
+
+def test_without_its_source_the_program_still_says_what_is_required(monkeypatch):
+    def no_source(section: type) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr(inspect, "getsource", no_source)
+    meanings.cache_clear()
+    try:
+        (message,) = complaint("data: {valid: {source: a, target: b}}")
+        assert message.startswith("line 1: data.train: is required")
+        assert "vocab_size: 8000" in show(read(DATA))
+    finally:
+        meanings.cache_clear()
 
 
 def test_the_page_of_options_is_what_the_options_say():

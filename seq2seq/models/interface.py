@@ -32,8 +32,8 @@ IMPOSSIBLE = -1e4  # a logit whose probability is zero in every precision; a num
 def sayable(logits: Tensor) -> Tensor:
     """Logits (..., V), in place, that leave no probability to what is never said.
 
-    Else label smoothing would give `<pad>` and `<s>` a share, and at the first position, where `<s>`
-    has just been read, it could be among the likeliest five.
+    Else label smoothing would give `<pad>` and `<s>` a share, and `<s>`, which has just been read
+    at the first position, could be among the likeliest five there.
     """
     for piece in UNSAID:
         logits[..., piece].fill_(IMPOSSIBLE)  # an assignment would wait for a GPU
