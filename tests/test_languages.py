@@ -39,7 +39,7 @@ def tagged_once(command, tmp_path_factory):
         file.write_text("\n".join(map(_wide, lines[::2])) + "\n" + "\n".join(lines[1::2]), "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        more = _options("training.max_updates=120")  # until it says different things
+        more = _options("training.max_updates=200")  # until it says different things
         result = command("train", "toy.yaml", *more)
         assert result.code == 0, result.err
     return folder
