@@ -46,12 +46,20 @@ class Shape(NamedTuple):
     attention: Sheet | None = None  # where to show what was attended to
 
 
+AT_ONCE = 4_096  # lines, of all processes: the more, the less they wait for each other's last
+
+
 class Pace(NamedTuple):
     """How much is done at once, and from where on."""
 
-    buffer: int = 1024  # lines that are read, sorted by length and translated together
+    buffer: int | None = None  # lines that are read, sorted by length and translated together
     resume: bool = False
     processes: int = 1
+
+    @property
+    def lines(self) -> int:
+        """How many lines a process translates together: a share of AT_ONCE, unless it is said."""
+        return self.buffer or max(1, AT_ONCE // max(self.processes, distributed.size()))
 
 
 def translate(
@@ -88,7 +96,7 @@ def translate(
             say(f"type {data.source}, get {data.target}; end with Ctrl-D")
         rows = prompt() if asking else lines(stream)
         first = 1 + (skip(rows, files) if pace.resume else 0)
-        some = buffers(rows, 1 if asking else pace.buffer)
+        some = buffers(rows, 1 if asking else pace.lines)
         with ready(job, pace.processes) as answers, progress(stream, files, first - 1) as done:
             found = answers(some, first, done)
             write(found, files, first, resuming=pace.resume, several=is_list(form))

@@ -176,6 +176,11 @@ def test_a_bar_shows_how_much_of_a_file_is_done(echo, here, monkeypatch, packer)
     assert Path("out").read_bytes() == b"a\n" * 10
 
 
+def test_processes_share_the_lines_that_are_translated_at_once():
+    assert [Pace(processes=count).lines for count in (1, 2, 9999)] == [4096, 2048, 1]
+    assert Pace(buffer=7, processes=2).lines == 7
+
+
 def test_a_file_on_standard_input_has_a_bar_and_loses_nothing(echo, here, monkeypatch):
     seen = watched(monkeypatch)
     Path("in").write_bytes(b"skipped\n" + b"a\n" * 5)

@@ -67,7 +67,9 @@ def translate(
     ] = False,
     buffer: Annotated[
         int | None,
-        typer.Option(min=1, help="Lines that are read and translated at once.  [default: 1024]"),
+        typer.Option(
+            min=1, help="Lines that are read and translated at once.  [default: 4096, shared out]"
+        ),
     ] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Answer each line before the next is read.")
