@@ -21,7 +21,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not by_onednn(x):
         return functional.linear(x, weight, bias)
     if torch.is_grad_enabled():
-        return Product.apply(x, weight, bias)
+        # as a matrix: a view that is made inside an autograd function may not be written to later
+        rows = Product.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+        return rows.view(*x.shape[:-1], len(weight))
     return product(x, weight, bias)
 
 
@@ -35,8 +37,10 @@ def matmul(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 def by_onednn(x: Tensor) -> bool:
     """Whether a product with x is one that PyTorch would not give to oneDNN, and that is faster."""
+    if torch.compiler.is_compiling():  # asked first: the compiler cannot follow the other questions
+        return False
     plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0
-    return plain and onednn_is_faster() and not torch.compiler.is_compiling()
+    return plain and onednn_is_faster()
 
 
 @functools.cache
@@ -62,7 +66,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Product(torch.autograd.Function):
-    """What `linear` gives, by oneDNN."""
+    """The product of the rows of a matrix x (N, K), by oneDNN, with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -73,9 +77,8 @@ class Product(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight), (of_x, of_weight, of_bias) = ctx.saved_tensors, ctx.needs_input_grad
-        rows = gradient.reshape(-1, gradient.shape[-1])
         return (
             product(gradient, weight.mT) if of_x else None,
-            product(rows.mT, x.reshape(-1, x.shape[-1]).mT) if of_weight else None,
-            rows.sum(dim=0) if of_bias else None,
+            product(gradient.mT, x.mT) if of_weight else None,
+            gradient.sum(dim=0) if of_bias else None,
         )
