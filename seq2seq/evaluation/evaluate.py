@@ -34,8 +34,8 @@ def evaluate(
 
     `compare` are other models, or other files, whose differences from the first are tested;
     `metrics` are those of the config unless given; `language` is that of the references, unless
-    given that of the test set, of the files' names or of the config; `details` are slices of the test set, and the
-    lines in which systems differ most, which JSON has in any case.
+    given that of the test set, of the files' names or of the config; `details` are slices of the
+    test set, and the lines in which systems differ most, which JSON has in any case.
     """
     check_metrics(metrics)
     if hypothesis is not None:

@@ -186,9 +186,7 @@ def score_files(
         list(read_lines(file, format_of(file.path, pairs=False))) for file in files
     )
     chosen = metrics or [one for one in Evaluation().metrics if one not in BEYOND_TEXT]
-    scores = score(
-        chosen, hypotheses, others, language or language_of([*references, hypothesis])
-    )
+    scores = score(chosen, hypotheses, others, language or language_of([*references, hypothesis]))
     judged = Judged(
         scores,
         counted(hypotheses, others),

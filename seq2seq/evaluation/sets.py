@@ -65,9 +65,7 @@ def read_sets(opened: Opened, language: str | None) -> list[Test]:
     ]
 
 
-def _read(
-    name: str, corpora: Sequence[Corpus], tag: str | None, data: Data, language: str
-) -> Test:
+def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data, language: str) -> Test:
     """The test set of corpora with the same sources: the targets of each are references."""
     first, *others = ([*_read_parts(corpus, data)] for corpus in corpora)
     sources = [pair.source for _, pairs in first for pair in pairs]

@@ -87,9 +87,7 @@ def without_addresses(source: Any) -> Any:
     return source.model_copy(update=changed)
 
 
-def scores_of(
-    name: str, run: Run, language: str, references: Sequence[str]
-) -> dict[str, Any]:
+def scores_of(name: str, run: Run, language: str, references: Sequence[str]) -> dict[str, Any]:
     """The scores of a run's hypotheses, those that come out as they were kept."""
     path = run.folder / "evaluation" / f"{name}.hypotheses.txt"
     if not path.is_file():

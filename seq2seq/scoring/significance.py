@@ -61,7 +61,7 @@ def compare(
     real = _difference(score.score, baseline.score)
     return Difference(
         real,
-        _paired_bootstrap(score, baseline, abs(real), resamples),
+        _paired_bootstrap(score, baseline, real, resamples),
         _randomization(score, baseline, abs(real), trials),
     )
 
@@ -75,7 +75,7 @@ def p_value(share: float, digits: int) -> str:
 
 def _paired_bootstrap(score: Score, baseline: Score, real: float, resamples: int) -> float:
     rng = np.random.default_rng(SEED)
-    differences = np.abs(
+    differences = np.array(
         [
             _difference(
                 score.aggregate(sums[: score.statistics.shape[1]]),
@@ -84,10 +84,13 @@ def _paired_bootstrap(score: Score, baseline: Score, real: float, resamples: int
             for sums in _drawn(rng, [score, baseline], resamples)
         ]
     )
-    # How the difference would vary about 0. Its mean is that of a sample: where it is the real one
-    # but for that, twice the real one is a tie.
-    tied = np.isclose(differences, 2 * real, rtol=ROUNDING, atol=ROUNDING)
-    return _share(np.where(tied, real, differences - differences.mean()), real)
+    sizes = np.abs(differences)
+    centred = sizes - sizes.mean()  # how the difference would vary about 0
+    if real and (differences * np.sign(real) >= 0).all():
+        # The mean is the real difference but for the sampling, so that twice that is a tie.
+        tied = np.isclose(differences, 2 * real, rtol=ROUNDING, atol=ROUNDING)
+        centred = np.where(tied, abs(real), centred)
+    return _share(centred, abs(real))
 
 
 def _randomization(score: Score, baseline: Score, real: float, trials: int) -> float:

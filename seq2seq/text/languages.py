@@ -75,7 +75,9 @@ nan - Min Nan,Hokkien,Taiwanese; wuu - Wu Chinese,Shanghainese; yue - Cantonese,
 TABLE = [entry.split(maxsplit=2) for entry in re.split(r";|\n", LANGUAGES.strip())]
 CODES = {code: first for first, others, _ in TABLE for code in (first, *others.split(","))}
 NAMES = {
-    name.casefold().replace("-", " "): first for first, _, names in TABLE for name in names.split(",")
+    name.casefold().replace("-", " "): first
+    for first, _, names in TABLE
+    for name in names.split(",")
 }
 
 # Scripts without spaces between words, and Korean's: sacreBLEU's tokenizer for each. It has none
@@ -100,9 +102,9 @@ SCRIPTS = dict.fromkeys(
     "bo": "Tibt",
     "dz": "Tibt",
 }  # of a language whose script is not named
-SPACED = frozenset(  # the other scripts of FLORES-200
-    "Arab Armn Beng Cyrl Deva Ethi Geor Grek Gujr Guru Hebr Knda Latn Mlym Olck Orya Sinh Taml Telu "
-    "Tfng".split()
+SPACED = re.compile(  # the other scripts of FLORES-200
+    "Arab|Armn|Beng|Cyrl|Deva|Ethi|Geor|Grek|Gujr|Guru|Hebr|Knda|Latn|Mlym|Olck|Orya|Sinh|Taml|Telu"
+    "|Tfng"
 )
 VARIANTS = {"simplified": "Hans", "traditional": "Hant"}
 MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each needs
@@ -110,9 +112,7 @@ MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each ne
 SUBTAG = re.compile(r"[a-z]{2,3}|\d{3}")  # a region, or a language of a group, as in zh-yue
 FLORES = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")  # the names of its files begin with the language
 # Not a pair of languages, though both are codes of one.
-REGIONAL = frozenset(
-    "zh-tw zh-sg ko-kr lo-la ms-my en-my es-bo qu-bo ay-bo ar-dz fr-dz".split()
-)
+REGIONAL = re.compile("zh-(tw|sg)|ko-kr|lo-la|(ms|en)-my|(es|qu|ay)-bo|(ar|fr)-dz")
 
 # Unicode's names of the scripts without spaces between words; Tibetan has dots between syllables
 UNSPACED_WORDS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
@@ -150,7 +150,7 @@ def _script(word: str) -> str:
     if word in VARIANTS:
         return VARIANTS[word]
     title = word.title()
-    return title if title in TOKENIZERS or title in SPACED else ""
+    return title if title in TOKENIZERS or SPACED.fullmatch(title) else ""
 
 
 def file_language(path: str) -> str:
@@ -161,7 +161,7 @@ def file_language(path: str) -> str:
     stem, *suffixes = Path(path).name.split(".")
     for suffix in reversed(suffixes):
         pair = suffix.split("-")
-        if len(pair) == 2 and {*pair} <= CODES.keys() and suffix not in REGIONAL:
+        if len(pair) == 2 and {*pair} <= CODES.keys() and not REGIONAL.fullmatch(suffix):
             return pair[1]
         if find_language(suffix):
             return suffix
