@@ -10,7 +10,7 @@ from seq2seq.evaluation.results import (
     sliced,
     summary,
 )
-from seq2seq.scoring.significance import interval, p_value
+from seq2seq.scoring.significance import interval, no_difference, p_value
 
 
 def show(results: Sequence[Result], *, details: bool) -> None:
@@ -45,13 +45,12 @@ def show_differences(judged: Judged, baseline: Judged) -> None:
     """Prints how scores differ from those of the first, and how often chance does as much."""
     for metric, found in differences(judged, baseline).items():
         one = judged.scores[metric]
-        if found.is_none:
+        told = (
+            f"p = {p_value(found.bootstrap, 4)} (paired bootstrap),"
+            f" {p_value(found.randomization, 4)} (randomization)"
+        ).replace("= <", "<")
+        if no_difference(found):
             told = "no difference"
-        else:
-            told = (
-                f"p {p_value(found.bootstrap, 4)} (paired bootstrap),"
-                f" p {p_value(found.randomization, 4)} (randomization)"
-            )
         print(f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}  {told}")
 
 

@@ -10,7 +10,7 @@ from seq2seq.report.page import page
 from seq2seq.report.reading import Run
 from seq2seq.report.run import facts, for_scripts, state
 from seq2seq.report.significance import against_first
-from seq2seq.scoring.significance import p_value
+from seq2seq.scoring.significance import no_difference, p_value
 
 CHANCE = 0.05  # a difference that chance makes more often than that tells nothing
 
@@ -21,9 +21,10 @@ class Cell(NamedTuple):
     score: str
     interval: tuple[float, float] | None
     difference: str  # from the first run
-    chance: str  # how often chance makes it as large, by both tests; "" if there is none
+    chance: str  # how often chance makes it as large, by both tests
     better: bool  # or worse; only where `significant`
     significant: bool
+    equal: bool = False  # nothing tells the runs apart
 
 
 class Row(NamedTuple):
@@ -122,15 +123,13 @@ def cell_of(metric: str, entry: Any, difference: Any) -> Cell | None:
     if difference is None:
         return Cell(f"{entry['score']:.2f}", interval, "", "", False, False)
     chance = max(difference.bootstrap, difference.randomization)
-    told = f"p {p_value(difference.bootstrap, 3)}, p {p_value(difference.randomization, 3)}"
-    if difference.is_none:
-        told = ""
     gain = -difference.difference if metric in LOWER_IS_BETTER else difference.difference
     return Cell(
         f"{entry['score']:.2f}",
         interval,
         f"{difference.difference:+.2f}",
-        told,
+        f"{p_value(difference.bootstrap, 3)}, {p_value(difference.randomization, 3)}",
         gain > 0,
         chance < CHANCE,
+        no_difference(difference),
     )

@@ -45,11 +45,6 @@ class Difference(NamedTuple):
     randomization: float
     """The p-value of approximate randomization, two-sided (Riezler and Maxwell 2005)."""
 
-    @property
-    def is_none(self) -> bool:
-        """Whether nothing tells the systems apart."""
-        return self.difference == 0 and min(self.bootstrap, self.randomization) == 1
-
 
 def compare(
     score: Score, baseline: Score, resamples: int = RESAMPLES, trials: int = TRIALS
@@ -66,11 +61,15 @@ def compare(
     )
 
 
+def no_difference(found: Difference) -> bool:
+    """Whether nothing tells the systems apart."""
+    return found.difference == 0 and min(found.bootstrap, found.randomization) == 1
+
+
 def p_value(share: float, digits: int) -> str:
-    """Return a p-value as a table shows it, with its sign: "= 0.013", or "< 0.001" for less."""
-    least = f"{10**-digits:.{digits}f}"
+    """Return a p-value as people read it, such as 0.013; never 0.000, but < 0.001."""
     told = f"{share:.{digits}f}"
-    return f"= {told}" if float(told) else f"< {least}"
+    return told if float(told) else f"< {10**-digits:.{digits}f}"
 
 
 def _paired_bootstrap(score: Score, baseline: Score, real: float, resamples: int) -> float:
