@@ -100,6 +100,46 @@ def test_the_language_of_a_models_reference_is_told(trained, command, tmp_path):
         assert f"|tok:{tokenizer}|" in scores["bleu"]["signature"]
 
 
+def test_a_set_is_cut_as_its_own_language_asks_in_evaluation_and_validation(own, command):
+    languages = "languages: [digits, tha_Thai]"
+    config = Path("toy.yaml").read_text()
+    for name in ("valid", "first"):
+        files = f"source: {name}.digits, target: {name}.de"
+        assert files in config
+        config = config.replace(files, f"{files}, {languages}")
+    Path("other.yaml").write_text(config)
+    steps = ["training.max_updates=2", "training.validate_every=2", "name=other"]
+    options = [word for step in steps for word in ("--set", step)]
+    result = command("train", "other.yaml", *options)
+    assert result.code == 0, result.err
+    result = command("evaluate", "runs/other", "--metrics", "bleu", "--json")
+    sets = json.loads(result.out)["sets"]
+    assert "|tok:char|" in sets["first"]["bleu"]["signature"]
+    assert "|tok:13a|" in sets["second"]["bleu"]["signature"]
+
+
+def test_validation_knows_the_language_and_warns_once(own, command, monkeypatch):
+    lines = Path("valid.de").read_text().splitlines()
+    Path("valid.de").write_text("我喜欢书\n" * len(lines), encoding="utf-8")
+    asked = []
+
+    def scored(names, hypotheses, references, language):
+        asked.append(language)
+        return score(names, hypotheses, references, language)
+
+    monkeypatch.setattr("seq2seq.validation.score", scored)
+    steps = ["training.max_updates=4", "training.validate_every=2"]
+    options = [word for step in steps for word in ("--set", step)]
+    for target, warnings in (("German", 1), ("zho_Hans", 0)):
+        config = Path("toy.yaml").read_text().replace("target: German", f"target: {target}")
+        Path("other.yaml").write_text(config.replace("prepared: prepared", f"prepared: {target}"))
+        result = command("train", "other.yaml", *options, "--set", f"name={target}")
+        assert result.code == 0, result.err
+        assert {*asked} == {target}
+        assert result.err.count("BLEU takes what is between spaces") == warnings
+        asked.clear()
+
+
 def test_any_of_several_references_will_do(texts, command):
     files = ("--hypothesis", "other", "--reference", "reference")
     one = json.loads(command("evaluate", *files, "--json").out)["sets"]["other"]
