@@ -14,7 +14,7 @@ from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.decoding.translator import Translator
 from seq2seq.models import Seq2Seq
 from seq2seq.prepare import Prepared
-from seq2seq.scoring.metrics import notes_of, score
+from seq2seq.scoring.metrics import score
 from seq2seq.text.corpus import read_pairs
 from seq2seq.text.languages import target_language
 from seq2seq.text.sources import find
@@ -68,7 +68,7 @@ class Judged:
         translates = corpus.objective == TRANSLATION
         self.text = list(read_pairs(find(corpus, config.data))) if translates else []
         self.language = target_language(corpus, config.data)
-        self.said: set[str] = set()  # of scores, once a training
+        self.said: set[str] = set()  # metrics whose notes were told, which once is enough
 
     def scores(self, model: Seq2Seq, *, translating: bool) -> tuple[dict[str, float], list[str]]:
         """The scores, and the translations if there are any."""
@@ -80,10 +80,10 @@ class Judged:
         hypotheses = self._translations(model)
         references = [[pair.target for pair in self.text]]
         told = score(metrics, hypotheses, references, self.language)
-        for note in notes_of(told):
-            if note not in self.said:
-                interject(f"warning: validation: {note}")
-        self.said |= {*notes_of(told)}
+        for name, one in told.items():
+            if one.notes and name not in self.said:
+                self.said.add(name)
+                interject(f"warning: validation: {'; '.join(one.notes)}")
         return scores | {name: one.score for name, one in told.items()}, hypotheses
 
     def _translations(self, model: Seq2Seq) -> list[str]:

@@ -97,6 +97,10 @@ def test_randomization_of_better_and_worse_lines_is_the_sign_test():
     assert exact == pytest.approx(0.0595, abs=1e-4)
     found = of_differences([1] * 31 + [-1] * 17)
     assert found.randomization == pytest.approx(exact, abs=0.005)
+    shares = np.array([comb(48, k) * 31**k * 17 ** (48 - k) / 48**48 for k in range(49)])
+    drawn = np.abs(2 * np.arange(49) - 48)
+    bootstrap = shares[drawn - shares @ drawn >= 14].sum()
+    assert found.bootstrap == pytest.approx(bootstrap, abs=0.005)
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "ter", "rougeL", "exact"])

@@ -10,6 +10,7 @@ from seq2seq.report.page import page
 from seq2seq.report.reading import Run
 from seq2seq.report.run import facts, for_scripts, state
 from seq2seq.report.significance import against_first
+from seq2seq.scoring.metrics import LONG
 from seq2seq.scoring.significance import no_difference, p_value
 
 CHANCE = 0.05  # a difference that chance makes more often than that tells nothing
@@ -110,7 +111,8 @@ def rows_of(test: str, runs: Sequence[Run]) -> tuple[list[Row], str]:
             cell_of(metric, metrics.get(metric), tested.get(id(run), {}).get(metric))
             for run, metrics in zip(runs, kept, strict=True)
         ]
-        told = signatures.pop() if len(signatures) == 1 else "signatures differ: do not compare"
+        alike = len({signature.split(LONG)[0] for signature in signatures}) == 1
+        told = max(signatures, key=len) if alike else "signatures differ: do not compare"
         rows.append(Row(curves.named(metric), told, cells))
     return rows, reason
 

@@ -124,7 +124,8 @@ def ter(
 ) -> Score:
     """TER (Snover et al. 2006); characters of Chinese and Japanese count as words.
 
-    In lines of more than `LONGEST_SHIFTED` words no shifts are looked for: each word is an edit.
+    In lines of more than `LONGEST_SHIFTED` words no shifts are looked for, whatever the system, so
+    that systems can be compared.
     """
     from sacrebleu.metrics import TER
 
@@ -148,12 +149,12 @@ def ter(
     found = summed(metric, statistics.tolist())
     note = "" if unspaced else unfit_cut("TER", language, references[0])
     if long:
-        told = (
+        limit = (
             f"TER looks for no shifts of words in {lines_told(long)}, of more than "
             f"{LONGEST_SHIFTED} words: there it counts single words as edits, and may be too high"
         )
         signature = f"{found.signature}{LONG}no-shifts"
-        return found._replace(signature=signature, notes=(*filter(None, [note]), told))
+        return found._replace(signature=signature, notes=(*filter(None, [note]), limit))
     return found._replace(notes=(note,) if note else ())
 
 
@@ -198,8 +199,8 @@ def rouge_of_summaries(
 ) -> Score:
     """ROUGE-L of the union of what the sentences of a summary have in common with the reference's.
 
-    Sentences end with a mark such as . or 。, and at line ends. A summary that is
-    too large for that is one sentence.
+    Sentences end with a mark such as . or 。, and at line ends. A summary too large to
+    compare all of them is one sentence.
     """
     found = of_best("ROUGE-Lsum", union_f1, hypotheses, references)
     found = found._replace(signature=f"{found.signature}|sent:marks")
