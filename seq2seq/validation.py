@@ -6,6 +6,7 @@ Several processes share the work, and all get the same scores.
 from seq2seq import distributed
 from seq2seq.config import OF_TRUE_TEXT, Config, Corpus
 from seq2seq.config.objectives import TRANSLATION
+from seq2seq.console import interject
 from seq2seq.data.batches import Batches
 from seq2seq.data.objectives import Objectives
 from seq2seq.data.store import Store
@@ -15,6 +16,7 @@ from seq2seq.models import Seq2Seq
 from seq2seq.prepare import Prepared
 from seq2seq.scoring.metrics import score
 from seq2seq.text.corpus import read_pairs
+from seq2seq.text.languages import target_language
 from seq2seq.text.sources import find
 from seq2seq.training.loss import judge
 from seq2seq.training.progress import Log, Scores
@@ -65,6 +67,8 @@ class Judged:
         )
         translates = corpus.objective == TRANSLATION
         self.text = list(read_pairs(find(corpus, config.data))) if translates else []
+        self.language = target_language(corpus, config.data)
+        self.said: set[str] = set()  # metrics whose notes were told, which once is enough
 
     def scores(self, model: Seq2Seq, *, translating: bool) -> tuple[dict[str, float], list[str]]:
         """The scores, and the translations if there are any."""
@@ -75,7 +79,11 @@ class Judged:
             return scores, []
         hypotheses = self._translations(model)
         references = [[pair.target for pair in self.text]]
-        told = score(metrics, hypotheses, references, self.config.data.target)
+        told = score(metrics, hypotheses, references, self.language)
+        for name, one in told.items():
+            if one.notes and name not in self.said:
+                self.said.add(name)
+                interject(f"warning: validation: {'; '.join(one.notes)}")
         return scores | {name: one.score for name, one in told.items()}, hypotheses
 
     def _translations(self, model: Seq2Seq) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seq2seq.data.tokenizer import Tokenizer
-from seq2seq.scoring.metrics import score
+from seq2seq.scoring.metrics import METRICS, score
 from seq2seq.scoring.significance import compare, interval
 
 GOOD = "a man walks his dog\nit rains\ntwo girls sing a song\nthe end of it\n"
@@ -46,6 +46,98 @@ def test_files_are_compared_by_each_metric(texts, command):
     for line, name in zip(table[len(names) + 3 :], names, strict=True):
         found = result["compared"]["poor"]["other"][name]
         assert line.split()[1:3] == [f"{found['score']:.2f}", f"{found['difference']:+.2f}"]
+
+
+def test_copies_do_not_differ(texts, command):
+    Path("copy").write_text(OTHER)
+    files = ("--hypothesis", "other", "--reference", "reference", "--compare", "copy")
+    table = command("evaluate", *files).out.decode()
+    told = table.split("  copy, against other:\n")[1].splitlines()
+    assert len(told) == len(table.split("  of 4 lines")[0].splitlines()) - 1
+    assert all(line.endswith(" +0.00  no difference") for line in told)
+
+
+def test_the_language_is_told_by_an_option_or_by_the_name_of_a_file(texts, command):
+    hypothesis, reference = "两个白人男子在许多灌木附近。", "两个年轻的白人男子在许多灌木附近。"
+    for name in ("hyp", "hyp.zh", "hyp.en"):
+        Path(name).write_text(f"{hypothesis}\n", encoding="utf-8")
+    for name in ("ref", "ref.zh", "ref.zho_Hans.txt"):
+        Path(name).write_text(f"{reference}\n", encoding="utf-8")
+    expected = {
+        name: METRICS[name]([hypothesis], [[reference]], "zh").score for name in ("bleu", "ter")
+    }
+    assert expected["bleu"] > 50
+
+    def found(*arguments: str) -> tuple[dict[str, float], str]:
+        result = command("evaluate", *arguments, "--metrics", "bleu,ter", "--json")
+        assert result.code == 0, result.err
+        (scores,) = json.loads(result.out)["sets"].values()
+        return {name: one["score"] for name, one in scores.items()}, result.err
+
+    for one, other, *more in (
+        ("hyp", "ref", "--language", "Chinese"),
+        ("hyp.zh", "ref"),
+        ("hyp", "ref.zh"),
+        ("hyp.en", "ref.zho_Hans.txt"),
+        ("hyp.en", "ref", "--language", "cmn"),
+    ):
+        scores, told = found("--hypothesis", one, "--reference", other, *more)
+        assert scores == expected
+        assert not told
+    scores, told = found("--hypothesis", "hyp", "--reference", "ref")
+    assert scores["bleu"] == 0
+    assert told.count("warning: hyp: ") == 2
+    assert "--language" in told
+
+
+def test_the_language_of_a_models_reference_is_told(trained, command, tmp_path):
+    lines = Path("first.digits").read_text().splitlines()
+    (tmp_path / "ref.th").write_text("ดีครับ\n" * len(lines), encoding="utf-8")
+    files = ["--source", "first.digits", "--reference", tmp_path / "ref.th", "--output", tmp_path]
+    for more, tokenizer in (([], "char"), (["--language", "zho_Hans"], "zh")):
+        result = command("evaluate", *files, *more, "--metrics", "bleu", "--json")
+        (scores,) = json.loads(result.out)["sets"].values()
+        assert f"|tok:{tokenizer}|" in scores["bleu"]["signature"]
+
+
+def test_a_set_is_cut_as_its_own_language_asks_in_evaluation_and_validation(own, command):
+    languages = "languages: [digits, tha_Thai]"
+    config = Path("toy.yaml").read_text()
+    for name in ("valid", "first"):
+        files = f"source: {name}.digits, target: {name}.de"
+        assert files in config
+        config = config.replace(files, f"{files}, {languages}")
+    Path("other.yaml").write_text(config)
+    steps = ["training.max_updates=2", "training.validate_every=2", "name=other"]
+    options = [word for step in steps for word in ("--set", step)]
+    result = command("train", "other.yaml", *options)
+    assert result.code == 0, result.err
+    result = command("evaluate", "runs/other", "--metrics", "bleu", "--json")
+    sets = json.loads(result.out)["sets"]
+    assert "|tok:char|" in sets["first"]["bleu"]["signature"]
+    assert "|tok:13a|" in sets["second"]["bleu"]["signature"]
+
+
+def test_validation_knows_the_language_and_warns_once(own, command, monkeypatch):
+    lines = Path("valid.de").read_text().splitlines()
+    Path("valid.de").write_text("我喜欢书\n" * len(lines), encoding="utf-8")
+    asked = []
+
+    def scored(names, hypotheses, references, language):
+        asked.append(language)
+        return score(names, hypotheses, references, language)
+
+    monkeypatch.setattr("seq2seq.validation.score", scored)
+    steps = ["training.max_updates=4", "training.validate_every=2"]
+    options = [word for step in steps for word in ("--set", step)]
+    for target, warnings in (("German", 1), ("zho_Hans", 0)):
+        config = Path("toy.yaml").read_text().replace("target: German", f"target: {target}")
+        Path("other.yaml").write_text(config.replace("prepared: prepared", f"prepared: {target}"))
+        result = command("train", "other.yaml", *options, "--set", f"name={target}")
+        assert result.code == 0, result.err
+        assert {*asked} == {target}
+        assert result.err.count("BLEU takes what is between spaces") == warnings
+        asked.clear()
 
 
 def test_any_of_several_references_will_do(texts, command):

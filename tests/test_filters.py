@@ -77,6 +77,7 @@ KEPT = [
     ("language", {}, ENGLISH, GERMAN),
     ("language", {}, "Taxi!", "Ja, das stimmt."),
     ("language", {"languages": ["fr", "de"]}, FRENCH, GERMAN),
+    ("language", {"languages": ["fra_Latn", "German"]}, FRENCH, GERMAN),
     ("language", {"min": 0.0}, FRENCH, FRENCH),
 ]
 DROPPED = [
@@ -125,6 +126,7 @@ DROPPED = [
     ("control", {}, "\ud800", "a"),
     ("language", {}, ENGLISH, FRENCH),
     ("language", {}, GERMAN, ENGLISH),
+    ("language", {"languages": ["eng_Latn", "ger"]}, GERMAN, ENGLISH),
     ("language", {"min_characters": 1}, ENGLISH, "12345"),
 ]
 
@@ -217,8 +219,8 @@ def test_a_script_that_does_not_exist_is_named(name: str) -> None:
 
 
 def test_a_language_that_is_not_known_is_named_beside_those_that_are() -> None:
-    with pytest.raises(UserError, match=r"does not know English; .* codes: .*\bde\b.*\ben\b"):
-        keeper("language", languages=["English", "de"])
+    with pytest.raises(UserError, match=r"does not know Englisch; .* codes: .*\bde\b.*\ben\b"):
+        keeper("language", languages=["Englisch", "de"])
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

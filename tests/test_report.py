@@ -505,6 +505,7 @@ def test_without_the_text_significance_is_left_out_and_said_to_be(own, command, 
     said = reported(command, RUN, other).said
     assert "Some differences are not tested: " in said
     assert lost in said
+    assert "no difference" in said
     rows, reason = compare.rows_of("second", [read(RUN), read(other)])
     assert reason == ""
     assert [row.cells[1].difference for row in rows] == ["", "+0.00", "+0.00"]
@@ -532,6 +533,8 @@ def test_a_lower_perplexity_is_the_better_one():
     assert compare.cell_of("ter", entry, Difference).significant
     Difference.randomization = 0.06
     assert not compare.cell_of("ter", entry, Difference).significant
+    Difference.randomization = 1 / 10_001
+    assert compare.cell_of("ter", entry, Difference).chance == "0.001, < 0.001"
 
 
 # The page itself

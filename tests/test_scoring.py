@@ -14,13 +14,15 @@ import pytest
 import sacrebleu
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.rouge_scorer import RougeScorer, lcs_ind
 from rouge_score.tokenize import tokenize
 
 from seq2seq.config import Reported
 from seq2seq.config.training import LOWER_IS_BETTER, Metric
 from seq2seq.errors import UserError
-from seq2seq.scoring.metrics import METRICS, bleu, score, words
+from seq2seq.scoring.metrics import METRICS, bleu, lines_told, score, words
+from seq2seq.scoring.rouge import SENTENCE_END, subsequence_f1, union_f1
+from seq2seq.scoring.sequences import common_length, common_positions, edit_distance
 from seq2seq.text.languages import MECAB
 
 HYPOTHESES = [
@@ -360,3 +362,130 @@ def test_length_is_of_words_against_the_nearest_reference():
     second = ["a b c d e f", "x"]
     assert METRICS["length"](hypotheses, [first, second]).score == pytest.approx(100 * 4 / 3)
     assert METRICS["length"](["word"], [[""]]).score == math.inf
+
+
+# Languages
+
+
+@pytest.mark.parametrize("language", ["zho_Hans", "cmn", "Chinese", "yue_Hant"])
+def test_a_language_is_cut_alike_by_any_name(language):
+    hypotheses, references = ["我喜欢你的狗。"], ["我喜欢他的狗。"]
+    for name in ("bleu", "ter"):
+        found, expected = (METRICS[name](hypotheses, [references], one) for one in (language, "zh"))
+        assert (found.score, found[1]) == (expected.score, expected[1])
+        assert 0 < found.score < 100
+        assert not found.notes
+
+
+@pytest.mark.parametrize("language", ["jav", "zsm", "sql", "de_DE"])
+def test_ter_counts_words_where_there_are_spaces(language):
+    assert METRICS["ter"](["satu dua"], [["satu tiga"]], language).score == 50
+    assert "asian:no" in METRICS["ter"](["satu"], [["satu"]], language).signature
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "language", "remedy"),
+    [
+        ("我喜欢书", "Han", "", "such as zh, ja or th"),
+        ("カタカナ", "Katakana", "", "--language"),
+        ("ສະບາຍດີ", "Lao", "de", "not de"),
+        ("བཀྲ་ཤིས་", "Tibetan", "target", "not target"),
+    ],
+)
+def test_text_without_spaces_and_language_is_told_of(text, script, language, remedy):
+    for name in ("bleu", "ter"):
+        (note,) = METRICS[name]([text, "a"], [[text, "a"]], language).notes
+        assert f"1 of 2 references are in {script}," in note
+        assert remedy in note
+        assert "chrF" in note
+
+
+def test_ter_is_said_to_have_no_words_of_scripts_that_it_does_not_know():
+    (note,) = METRICS["ter"](["ดีครับ"], [["ดีครับ"]], "tha_Thai").notes
+    assert note.endswith("written without spaces: go by chrF, which needs no words")
+    assert not METRICS["bleu"](["ดีครับ"], [["ดีครับ"]], "tha_Thai").notes
+
+
+def test_a_foreign_name_in_the_text_is_no_reason_to_warn():
+    lines = ["The word 我 is Chinese."] * 50 + ["我"]
+    assert not METRICS["bleu"](lines, [lines], "").notes
+
+
+def test_a_missing_tokenizer_is_said_with_its_remedy(monkeypatch):
+    monkeypatch.setattr("seq2seq.text.languages.find_spec", lambda module: None)
+    for language, extra in (("Japanese", "ja"), ("kor_Hang", "ko")):
+        (note,) = METRICS["bleu"](["a"], [["a"]], language).notes
+        assert note.endswith(f"(tok:{extra}-mecab): pip install 'sacrebleu[{extra}]'")
+
+
+# Long lines
+
+
+SOME = st.lists(st.sampled_from("abcd"), max_size=20)
+
+
+@settings(deadline=None)
+@given(SOME, SOME)
+def test_distances_are_those_of_the_whole_table(one, other):
+    row = list(range(len(other) + 1))
+    for place, word in enumerate(one, start=1):
+        above, row = row, [place]
+        for n, another in enumerate(other):
+            row.append(min(above[n] + (word != another), above[n + 1] + 1, row[-1] + 1))
+    assert edit_distance(one, other) == row[-1]
+    assert common_positions(one, other)[::-1] == lcs_ind(one, other)
+    assert common_length(one, other) == len(lcs_ind(one, other))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.lists(st.sampled_from(["a", "b", "c. ", "d!\n"]))] * 2), max_size=4))
+def test_rouge_is_the_librarys_to_the_last_digit(texts):
+    for one, other in (map(" ".join, pair) for pair in texts):
+        scorer = RougeScorer(["rougeL", "rougeLsum"])
+        lines = [SENTENCE_END.sub("\n", text).strip() for text in (other, one)]
+        found = [subsequence_f1(one, other), union_f1(one, other)]
+        expected = [
+            scorer.score(other, one)["rougeL"].fmeasure,
+            scorer.score(*lines)["rougeLsum"].fmeasure,
+        ]
+        assert found == expected
+
+
+def test_lines_of_twenty_thousand_words_are_scored_at_once():
+    numbers = [n * n % 7919 for n in range(20_000)]
+    one, other = (" ".join(map(str, some)) for some in (numbers, numbers[::-1]))
+    scores = score(list(METRICS), ["a cat", one], [["the cat", other]])
+    assert scores["ter"].notes == (
+        "TER looks for no shifts of words in line 2, of more than 400 words: there it counts "
+        "single words as edits, and may be too high",
+    )
+    assert scores["ter"].signature.endswith("|long:no-shifts")
+    assert scores["rougeLsum"].notes == (
+        "ROUGE-Lsum takes the text of line 2, too long for it, for one sentence",
+    )
+    assert scores["rougeLsum"].score == scores["rougeL"].score
+
+
+def test_ter_of_ordinary_lines_is_sacrebleus_beside_a_long_one():
+    line = " ".join(f"w{n}" for n in range(401))
+    changed = line.replace("w7 ", "x ").replace("w9 ", "")
+    found = METRICS["ter"]([*HYPOTHESES, changed], [[*REFERENCES, line], [*OTHER_REFERENCES, line]])
+    expected = METRICS["ter"](HYPOTHESES, [REFERENCES, OTHER_REFERENCES])
+    assert found.statistics[:-1].tolist() == expected.statistics.tolist()
+    assert found.statistics[-1].tolist() == [2, 401]
+    assert found.is_like(expected)
+    assert not found.is_like(METRICS["ter"](HYPOTHESES, [REFERENCES]))
+    assert "long" not in expected.signature
+    assert not expected.notes
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([2], "line 3"),
+        ([4, 0], "lines 1 and 5"),
+        (range(1_000), "1,000 lines (1, 2, 3, 4, 5, ...)"),
+    ],
+)
+def test_lines_are_told_by_their_numbers(lines, told):
+    assert lines_told(lines) == told

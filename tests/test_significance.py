@@ -1,12 +1,16 @@
 """The laws of intervals and of significance: sacreBLEU's numbers, and what follows from chance."""
 
+from collections.abc import Iterable
+from itertools import product
+from math import comb
+
 import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 
 from seq2seq.scoring.metrics import Score, mean_of, score
-from seq2seq.scoring.significance import compare, interval
+from seq2seq.scoring.significance import Difference, compare, interval, no_difference, p_value
 
 RANDOM = np.random.default_rng(7)
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "ran", "home"]
@@ -54,7 +58,70 @@ def test_a_worse_system_differs_and_an_equal_one_does_not(name):
     assert worse.difference < 0
     assert max(worse.bootstrap, worse.randomization) < 0.02
     assert min(equal.bootstrap, equal.randomization) > 0.1
-    assert same.difference == 0
+    assert same == (0, 1, 1)
+    assert no_difference(same)
+    assert not no_difference(equal)
+
+
+def of_differences(differences: Iterable[float]) -> Difference:
+    """How a system differs that is better on each line by that much."""
+    better = np.array([*differences], dtype=float)
+    return compare(mean_of("mean", "", 50 + better), mean_of("mean", "", [50.0] * len(better)))
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [0, 0, 0, 0, 1],
+        [1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 0],
+        [1, -1, 0, 0, 0],
+        [1, 1, -1, 0, 0],
+        [-2, -1, 0, 0, 1],
+        [0.1, 0.2, 0, 0.7, 0],  # sums that rounding would tell apart
+        [0.3, 0.7, -0.2, 0.4, 0.1],
+    ],
+)
+def test_p_values_are_those_of_all_that_chance_can_make(differences):
+    lines = np.array(differences, dtype=float)
+    real = abs(lines.mean()) - 1e-9
+    drawn = np.abs([lines[[*some]].mean() for some in product(range(5), repeat=5)])
+    swapped = np.abs([(lines * signs).mean() for signs in product((1, -1), repeat=5)])
+    found = of_differences(differences)
+    assert found.bootstrap == pytest.approx((drawn - drawn.mean() >= real).mean(), abs=0.05)
+    assert found.randomization == pytest.approx((swapped >= real).mean(), abs=0.02)
+
+
+def test_randomization_of_better_and_worse_lines_is_the_sign_test():
+    exact = 2 * sum(comb(48, k) for k in range(31, 49)) / 2**48
+    assert exact == pytest.approx(0.0595, abs=1e-4)
+    found = of_differences([1] * 31 + [-1] * 17)
+    assert found.randomization == pytest.approx(exact, abs=0.005)
+    shares = np.array([comb(48, k) * 31**k * 17 ** (48 - k) / 48**48 for k in range(49)])
+    drawn = np.abs(2 * np.arange(49) - 48)
+    bootstrap = shares[drawn - shares @ drawn >= 14].sum()
+    assert found.bootstrap == pytest.approx(bootstrap, abs=0.005)
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf", "ter", "rougeL", "exact"])
+def test_one_line_of_many_tells_nothing(name):
+    changed = [REFERENCES[0] + " again", *REFERENCES[1:]]
+    found = compare(scores(name, changed), scores(name, REFERENCES), 200, 300)
+    assert found.difference
+    assert found.bootstrap > 0.1
+    assert found.randomization == 1
+
+
+def test_infinite_scores_do_not_differ():
+    endless = score(["length"], ["a", "b"], [["", ""]])["length"]
+    assert compare(endless, endless, 20, 20) == (0, 1, 1)
+
+
+def test_no_p_value_is_told_as_nothing():
+    assert p_value(1 / 10_001, 3) == "< 0.001"
+    assert p_value(1 / 10_001, 4) == "0.0001"
+    assert p_value(1 / 100_001, 4) == "< 0.0001"
+    assert p_value(1, 3) == "1.000"
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():

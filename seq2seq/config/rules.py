@@ -118,7 +118,7 @@ class Language(Section):
     rule: Literal["language"]
     """The rule."""
     languages: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = None
-    """Source and target by their ISO 639-1 codes; [data.source, data.target] unless given."""
+    """Source and target, such as de or German; [data.source, data.target] unless given."""
     min: Portion = 0.2
     """The least probability of the language, which short sides seldom have much of."""
     min_characters: Count = 20

@@ -30,6 +30,7 @@ from seq2seq.data.inspection import (
     is_visible,
 )
 from seq2seq.errors import UserError
+from seq2seq.text.languages import closest_code
 
 Keeps = Callable[[str, str], bool]  # source, target -> whether the pair is kept
 Languages = tuple[str, str]  # of source and target
@@ -133,13 +134,16 @@ def _identifier() -> Any:
 def _language(rule: rules.Language, languages: Languages) -> Keeps:
     """The probability is over all languages that the model knows, not over the two."""
     identifier, least, shortest = _identifier(), rule.min, rule.min_characters
-    source_language, target_language = rule.languages or languages
-    for language in (source_language, target_language):
-        if language not in identifier.labels:
+    found = []
+    for language in rule.languages or languages:
+        code = closest_code(language, identifier.labels)
+        if code is None:
             raise UserError(
                 f"the rule language does not know {language}; give it languages: [source, target], "
                 f"two of these codes: {', '.join(sorted(identifier.labels))}"
             )
+        found.append(code)
+    source_language, target_language = found
 
     def passes(text: str, language: str) -> bool:
         if len(text.strip()) < shortest:

@@ -9,7 +9,7 @@ from seq2seq.config import Reported
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.judging import score_files, score_model
 from seq2seq.evaluation.results import Result, as_object
-from seq2seq.evaluation.sets import given, read_sets
+from seq2seq.evaluation.sets import given, language_of, read_sets
 from seq2seq.evaluation.table import show
 from seq2seq.runs import open_model
 
@@ -28,12 +28,14 @@ def evaluate(
     tag: str | None,
     metrics: Sequence[str],
     details: bool,
+    language: str | None,
 ) -> None:
     """Prints the scores of a model on its test sets or on given files, or of a file alone.
 
     `compare` are other models, or other files, whose differences from the first are tested;
-    `metrics` are those of the config unless given; `details` are slices of the test set, and the
-    lines in which systems differ most, which JSON has in any case.
+    `metrics` are those of the config unless given; `language` is that of the references, unless
+    given that of the test set, of the files' names or of the config; `details` are slices of the
+    test set, and the lines in which systems differ most, which JSON has in any case.
     """
     check_metrics(metrics)
     if hypothesis is not None:
@@ -41,8 +43,13 @@ def evaluate(
             raise ConfigError(
                 "--hypothesis goes with --reference, and with no model, --source or --set"
             )
+        language = language or language_of([*references, hypothesis, *compare])
         results = [
-            Result(None, str(path), {hypothesis.name: score_files(path, references, metrics)})
+            Result(
+                None,
+                str(path),
+                {hypothesis.name: score_files(path, references, metrics, language)},
+            )
             for path in (hypothesis, *compare)
         ]
     else:
@@ -54,7 +61,10 @@ def evaluate(
             raise ConfigError("--output is for one model; with --compare, each has its own folder")
         opened = [open_model(one, overrides, device=device) for one in (model, *compare)]
         data = opened[0].config.data
-        tests = [given(source, references, tag, data)] if source else read_sets(opened[0])
+        if source:
+            tests = [given(source, references, tag, data, language)]
+        else:
+            tests = read_sets(opened[0], language)
         results = [score_model(one, tests, metrics, output) for one in opened]
     if as_json:
         print(json.dumps(as_object(results), indent=2, ensure_ascii=False))

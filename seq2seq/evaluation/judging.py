@@ -19,13 +19,13 @@ from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.learned import learned_targets, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
-from seq2seq.evaluation.sets import Test
+from seq2seq.evaluation.sets import Test, language_of
 from seq2seq.files import write_file, write_json
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened
 from seq2seq.scoring.comet import check_comet, comet
-from seq2seq.scoring.metrics import Score, score
+from seq2seq.scoring.metrics import Score, notes_of, score
 from seq2seq.scoring.oddities import counted, distinct, suspicions
 from seq2seq.scoring.slices import by_length, by_part, by_rarity
 from seq2seq.text.corpus import read_lines
@@ -94,9 +94,9 @@ def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[s
     if "comet" in metrics:
         found["comet"] = comet(test.sources, hypotheses, test.references[0])
     text_metrics = [metric for metric in metrics if metric not in BEYOND_TEXT]
-    found |= score(text_metrics, hypotheses, test.references, opened.config.data.target)
+    found |= score(text_metrics, hypotheses, test.references, test.language)
     counts = counted(hypotheses, test.references, test.sources)
-    warnings = suspicions(hypotheses, test.references)
+    warnings = [*notes_of(found), *suspicions(hypotheses, test.references)]
     first = test.references[0]
     slices = {"source words": by_length(test.sources)}
     if (seen := learned_words(opened)) is not None:
@@ -166,9 +166,15 @@ def likelihood_of(
 
 
 def score_files(
-    hypothesis: Path, references: Sequence[Path], metrics: Sequence[str] = ()
+    hypothesis: Path,
+    references: Sequence[Path],
+    metrics: Sequence[str] = (),
+    language: str | None = None,
 ) -> Judged:
-    """The scores of a file of hypotheses, without a model; it says what seems to be wrong."""
+    """The scores of a file of hypotheses, without a model; it says what seems to be wrong.
+
+    Their language is that of the files' names unless it is given.
+    """
     if unfit := BEYOND_TEXT & {*metrics}:
         raise ConfigError(
             f"--metrics: {min(unfit)} needs a model or sources, and --hypothesis has none"
@@ -180,12 +186,12 @@ def score_files(
         list(read_lines(file, format_of(file.path, pairs=False))) for file in files
     )
     chosen = metrics or [one for one in Evaluation().metrics if one not in BEYOND_TEXT]
-    scores = score(chosen, hypotheses, others)
+    scores = score(chosen, hypotheses, others, language or language_of([*references, hypothesis]))
     judged = Judged(
         scores,
         counted(hypotheses, others),
         distinct(hypotheses),
-        suspicions(hypotheses, others),
+        [*notes_of(scores), *suspicions(hypotheses, others)],
         {"reference words": by_length(others[0])},
         {"reference": others[0], "hypothesis": hypotheses},
     )

@@ -114,7 +114,7 @@ def differences(judged: Judged, baseline: Judged) -> dict[str, Difference]:
     return {
         metric: compare(one, baseline.scores[metric])
         for metric, one in judged.scores.items()
-        if metric in baseline.scores and one.signature == baseline.scores[metric].signature
+        if metric in baseline.scores and one.is_like(baseline.scores[metric])
     }
 
 

@@ -8,6 +8,7 @@ from seq2seq.config import Corpus, Data, File
 from seq2seq.errors import UserError
 from seq2seq.runs import Opened
 from seq2seq.text.corpus import read_pairs
+from seq2seq.text.languages import file_language, target_language
 from seq2seq.text.rows import Pair
 from seq2seq.text.sources import check, find
 
@@ -20,18 +21,30 @@ class Test(NamedTuple):
     references: list[list[str]]  # one or more sets of them
     tag: str | None
     parts: list[str]  # of each pair, the file or files that it was read from
+    language: str  # of the references
 
 
-def given(source: Path, references: Sequence[Path], tag: str | None, data: Data) -> Test:
-    """The test set of files that a person named."""
+def given(
+    source: Path, references: Sequence[Path], tag: str | None, data: Data, language: str | None
+) -> Test:
+    """The test set of files that a person named, in the language that the files or the data say."""
     sides = [
         Corpus(source=File(path=str(source)), target=File(path=str(path))) for path in references
     ]
-    return _read(source.name, sides, tag, data)
+    language = language or language_of(references) or data.target
+    return _read(source.name, sides, tag, data, language)
 
 
-def read_sets(opened: Opened) -> list[Test]:
-    """The test sets of a model's config; a UserError if it has none."""
+def language_of(files: Sequence[Path]) -> str:
+    """The language that the first of some files has in its name that has any; "" if none has."""
+    return next(filter(None, (file_language(str(path)) for path in files)), "")
+
+
+def read_sets(opened: Opened, language: str | None) -> list[Test]:
+    """The test sets of a model's config, in the language that it says, unless one is given.
+
+    Raises a UserError if it has none.
+    """
     corpora = opened.config.data.test
     if not corpora:
         raise UserError(
@@ -46,19 +59,21 @@ def read_sets(opened: Opened) -> list[Test]:
             ],
             corpus.tag,
             opened.config.data,
+            language or target_language(corpus, opened.config.data),
         )
         for name, corpus in corpora.items()
     ]
 
 
-def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data) -> Test:
+def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data, language: str) -> Test:
     """The test set of corpora with the same sources: the targets of each are references."""
     first, *others = ([*_read_parts(corpus, data)] for corpus in corpora)
     sources = [pair.source for _, pairs in first for pair in pairs]
     references = [
         [pair.target for _, pairs in parts for pair in pairs] for parts in (first, *others)
     ]
-    return Test(name, sources, references, tag, [part for part, pairs in first for _ in pairs])
+    parts = [part for part, pairs in first for _ in pairs]
+    return Test(name, sources, references, tag, parts, language)
 
 
 def _read_parts(corpus: Corpus, data: Data) -> Iterator[tuple[str, list[Pair]]]:

@@ -10,7 +10,7 @@ from seq2seq.evaluation.results import (
     sliced,
     summary,
 )
-from seq2seq.scoring.significance import interval
+from seq2seq.scoring.significance import interval, no_difference, p_value
 
 
 def show(results: Sequence[Result], *, details: bool) -> None:
@@ -45,11 +45,13 @@ def show_differences(judged: Judged, baseline: Judged) -> None:
     """Prints how scores differ from those of the first, and how often chance does as much."""
     for metric, found in differences(judged, baseline).items():
         one = judged.scores[metric]
-        print(
-            f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}"
-            f"  p = {found.bootstrap:.4f} (paired bootstrap),"
-            f" {found.randomization:.4f} (randomization)"
-        )
+        told = (
+            f"p = {p_value(found.bootstrap, 4)} (paired bootstrap),"
+            f" {p_value(found.randomization, 4)} (randomization)"
+        ).replace("= <", "<")
+        if no_difference(found):
+            told = "no difference"
+        print(f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}  {told}")
 
 
 def show_lines(judged: Judged, baseline: Judged) -> None:

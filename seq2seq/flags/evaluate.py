@@ -34,6 +34,10 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="M1,M2,...", help="ppl, bpc, bleu, chrf, chrf++, ter, rouge1, ..."),
     ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Of the references, such as zh or Chinese: it says how text is cut."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
     ] = None,
@@ -72,4 +76,5 @@ def evaluate(
         tag=tag,
         metrics=",".join(metrics).split(",") if metrics else [],
         details=details,
+        language=language,
     )

@@ -10,6 +10,8 @@ from seq2seq.report.page import page
 from seq2seq.report.reading import Run
 from seq2seq.report.run import facts, for_scripts, state
 from seq2seq.report.significance import against_first
+from seq2seq.scoring.metrics import LONG
+from seq2seq.scoring.significance import no_difference, p_value
 
 CHANCE = 0.05  # a difference that chance makes more often than that tells nothing
 
@@ -23,6 +25,7 @@ class Cell(NamedTuple):
     chance: str  # how often chance makes it as large, by both tests
     better: bool  # or worse; only where `significant`
     significant: bool
+    equal: bool = False  # nothing tells the runs apart
 
 
 class Row(NamedTuple):
@@ -108,7 +111,8 @@ def rows_of(test: str, runs: Sequence[Run]) -> tuple[list[Row], str]:
             cell_of(metric, metrics.get(metric), tested.get(id(run), {}).get(metric))
             for run, metrics in zip(runs, kept, strict=True)
         ]
-        told = signatures.pop() if len(signatures) == 1 else "signatures differ: do not compare"
+        alike = len({signature.split(LONG)[0] for signature in signatures}) == 1
+        told = max(signatures, key=len) if alike else "signatures differ: do not compare"
         rows.append(Row(curves.named(metric), told, cells))
     return rows, reason
 
@@ -126,7 +130,8 @@ def cell_of(metric: str, entry: Any, difference: Any) -> Cell | None:
         f"{entry['score']:.2f}",
         interval,
         f"{difference.difference:+.2f}",
-        f"{difference.bootstrap:.3f}, {difference.randomization:.3f}",
+        f"{p_value(difference.bootstrap, 3)}, {p_value(difference.randomization, 3)}",
         gain > 0,
         chance < CHANCE,
+        no_difference(difference),
     )

@@ -14,6 +14,7 @@ from seq2seq.report.reading import Evaluation, Run
 from seq2seq.scoring.metrics import METRICS, score
 from seq2seq.scoring.significance import Difference, compare
 from seq2seq.text.corpus import read_pairs
+from seq2seq.text.languages import target_language
 from seq2seq.text.sources import check, find
 
 CLOSE = 1e-6  # of a score that is computed again
@@ -38,8 +39,9 @@ def against_first(name: str, runs: Sequence[Run]) -> Compared:
         return Compared(nothing, "the runs' configs do not name the same test set")
     try:
         references = references_of(tests[0], present[0])
+        languages = [target_language(tests[0], config.data) for config in present]
         say(f"comparing translations of {name}")
-        found = [scores_of(name, run, references) for run in runs]
+        found = [scores_of(name, *of, references) for of in zip(runs, languages, strict=True)]
     except (UserError, OSError) as error:
         return Compared(nothing, str(error))
     first, *others = found
@@ -47,7 +49,7 @@ def against_first(name: str, runs: Sequence[Run]) -> Compared:
         {
             metric: compare(one, first[metric])
             for metric, one in other.items()
-            if metric in first and one.signature == first[metric].signature
+            if metric in first and one.is_like(first[metric])
         }
         for other in others
     ]
@@ -85,16 +87,15 @@ def without_addresses(source: Any) -> Any:
     return source.model_copy(update=changed)
 
 
-def scores_of(name: str, run: Run, references: Sequence[str]) -> dict[str, Any]:
+def scores_of(name: str, run: Run, language: str, references: Sequence[str]) -> dict[str, Any]:
     """The scores of a run's hypotheses, those that come out as they were kept."""
-    assert run.config is not None
     path = run.folder / "evaluation" / f"{name}.hypotheses.txt"
     if not path.is_file():
         raise UserError(f"{path} is missing; make it again: seq2seq evaluate {run.folder}")
     hypotheses = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     kept = evaluation(name, run).metrics
     metrics = [metric for metric in kept if metric in METRICS]
-    found = score(metrics, hypotheses, [references], run.config.data.target)
+    found = score(metrics, hypotheses, [references], language)
     return {
         metric: one
         for metric, one in found.items()

@@ -2,15 +2,17 @@
 
 BLEU, chrF and TER are sacreBLEU's (Post 2018, https://aclanthology.org/W18-6319). They are given
 detokenised text exactly as it is, which is what their signatures promise. ROUGE (Lin 2004,
-https://aclanthology.org/W04-1013) is the rouge-score library's, on Unicode words: the library's own
+https://aclanthology.org/W04-1013) is that of the rouge-score library, on Unicode words: its own
 tokenizer keeps only a-z and 0-9, which erases most scripts.
+
+What they do to very long lines takes minutes and gigabytes. Edit distances and longest common
+subsequences are bounded here, with a note that says so where a score is not theirs to the digit.
 
 The libraries are imported where they are used: rouge-score brings NLTK, a quarter of a second.
 """
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -19,20 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2seq.errors import UserError
-from seq2seq.text.languages import bleu_tokenizer
+from seq2seq.scoring.rouge import subsequence_f1, too_large, union_f1, words
+from seq2seq.scoring.sequences import edit_distance
+from seq2seq.scoring.spaces import missing_tokenizer, unfit_cut
+from seq2seq.text.languages import bleu_tokenizer, has_chinese_characters
 
-# Scripts without spaces between words. Extensions (scx) count the long-vowel sign among the kana.
-UNSPACED = "".join(
-    rf"\p{{scx={script}}}"
-    for script in ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
-)
-WORD = (
-    rf"(?V1)[[\pL\pN]&&[{UNSPACED}]]\pM*"
-    rf"|[[\pL\pN]--[{UNSPACED}]][[\pL\pM\pN]--[{UNSPACED}]]*"
-)
-
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])\s*")  # noqa: RUF001
 OWN = version("seq2seq")
+LONGEST_SHIFTED = 400  # words of a line; TER's search for shifts in more takes minutes
+LONG = "|long:"  # begins the part of a signature that says what was done to long lines
 
 
 class Score(NamedTuple):
@@ -46,11 +42,17 @@ class Score(NamedTuple):
     """What of each sentence is added up: (sentences, statistics)."""
     aggregate: Callable[[np.ndarray], float]
     """From such sums (statistics,), of any selection of sentences, to their score."""
+    notes: tuple[str, ...] = ()
+    """What a reader has to know of it, in words."""
 
     @property
     def score(self) -> float:
         """That of all sentences: from 0 to 100; TER and perplexity have no upper end."""
         return self.aggregate(self.statistics.sum(axis=0))
+
+    def is_like(self, other: "Score") -> bool:
+        """Whether another was made alike, so that they can be compared: long lines alike, too."""
+        return self.signature.split(LONG)[0] == other.signature.split(LONG)[0]
 
 
 def score(
@@ -59,7 +61,7 @@ def score(
     references: Sequence[Sequence[str]],
     language: str = "",
 ) -> dict[str, Score]:
-    """The scores of `hypotheses` in a language (a code, such as ja) by each of the named `METRICS`.
+    """The scores of `hypotheses` in a language (such as ja) by each of the named `METRICS`.
 
     `references` holds one or more sets of references, each as long as `hypotheses`. A `UserError`
     says where a set is not, or that there is nothing to score.
@@ -75,22 +77,20 @@ def score(
     return {name: METRICS[name](hypotheses, references, language) for name in names}
 
 
-def words(text: str) -> list[str]:
-    """The lower-cased words of a text in any script.
-
-    A word is a run of letters, digits and the marks on them; in a script without spaces between
-    words, each character with its marks is one.
-    """
-    import regex  # knows scripts and marks, unlike re
-
-    return regex.findall(WORD, text.lower())
+def notes_of(scores: Mapping[str, Score]) -> list[str]:
+    """What a reader has to know of some scores, each note once."""
+    return list(dict.fromkeys(note for one in scores.values() for note in one.notes))
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str) -> Score:
     """BLEU (Papineni et al. 2002) on words of the language; the signature says what cut them."""
     tokenizer = bleu_tokenizer(language)
     # force: sacreBLEU would otherwise log a warning where text looks tokenized.
-    return by_sacrebleu("BLEU", hypotheses, references, tokenize=tokenizer, force=True)
+    found = by_sacrebleu("BLEU", hypotheses, references, tokenize=tokenizer, force=True)
+    note = missing_tokenizer(language)
+    if tokenizer == "13a":
+        note = unfit_cut("BLEU", language, references[0])
+    return found._replace(notes=(note,) if note else ())
 
 
 def by_sacrebleu(
@@ -105,32 +105,93 @@ def by_sacrebleu(
 
     metric = KINDS[kind](**options)
     # not a public name, but what its own tests of significance are made with
-    statistics = np.array(metric._extract_corpus_statistics(hypotheses, references))
+    return summed(metric, metric._extract_corpus_statistics(hypotheses, references))
+
+
+def summed(metric: Any, statistics: Sequence[Sequence[float]]) -> Score:
+    """The score of sentences of which a metric of sacreBLEU has these statistics."""
 
     def aggregate(sums: np.ndarray) -> float:
         return metric._compute_score_from_stats(sums.tolist()).score
 
-    name = metric._compute_score_from_stats(statistics.sum(axis=0).tolist()).name
-    return Score(name, metric.get_signature().format(), statistics, aggregate)
+    found = np.array(statistics)
+    name = metric._compute_score_from_stats(found.sum(axis=0).tolist()).name
+    return Score(name, metric.get_signature().format(), found, aggregate)
 
 
-def by_rouge(
-    kind: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+def ter(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
 ) -> Score:
-    """The mean ROUGE F1 of the sentences, each against the reference that suits it best.
+    """TER (Snover et al. 2006); characters of Chinese and Japanese count as words.
+
+    In lines of more than `LONGEST_SHIFTED` words no shifts are looked for, whatever the system, so
+    that systems can be compared.
+    """
+    from sacrebleu.metrics import TER
+
+    unspaced = has_chinese_characters(language)
+    metric = TER(normalized=unspaced, asian_support=unspaced)
+    sentences = list(zip(hypotheses, *references, strict=True))
+    cut = [[metric._preprocess_segment(text).split() for text in one] for one in sentences]
+    long = {n for n, texts in enumerate(cut) if max(map(len, texts)) > LONGEST_SHIFTED}
+    blank = [["" if n in long else text for n, text in enumerate(side)] for side in references]
+    # sacreBLEU signs by the number of references that it has seen
+    statistics = np.array(
+        metric._extract_corpus_statistics(
+            ["" if n in long else text for n, text in enumerate(hypotheses)], blank
+        ),
+        dtype=float,
+    )
+    for n in long:
+        hypothesis, *choices = cut[n]
+        edits = min(edit_distance(hypothesis, choice) for choice in choices)
+        statistics[n] = edits, sum(map(len, choices)) / len(choices)
+    found = summed(metric, statistics.tolist())
+    note = "" if unspaced else unfit_cut("TER", language, references[0])
+    if long:
+        limit = (
+            f"TER looks for no shifts of words in {lines_told(long)}, of more than "
+            f"{LONGEST_SHIFTED} words: there it counts single words as edits, and may be too high"
+        )
+        signature = f"{found.signature}{LONG}no-shifts"
+        return found._replace(signature=signature, notes=(*filter(None, [note]), limit))
+    return found._replace(notes=(note,) if note else ())
+
+
+def lines_told(numbers: Iterable[int], most: int = 5) -> str:
+    """The numbers of lines, from 0, as people count and read them: line 3, or lines 1, 3 and 4."""
+    some = [f"{number + 1:,}" for number in sorted(numbers)]
+    if len(some) == 1:
+        return f"line {some[0]}"
+    if len(some) > most:
+        return f"{len(some):,} lines ({', '.join(some[:most])}, ...)"
+    return f"lines {', '.join(some[:-1])} and {some[-1]}"
+
+
+def rouge_n(
+    size: int, hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """The mean F1 of n-grams of words of the sentences.
 
     What has no n-grams scores 0: one word, even the right one, has no ROUGE-2.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
+    kind = f"rouge{size}"
     scorer = RougeScorer([kind], tokenizer=SimpleNamespace(tokenize=words))
-    sentences = zip(hypotheses, zip(*references, strict=True), strict=True)
-    best = [scorer.score_multi(choices, text)[kind].fmeasure for text, choices in sentences]
-    signature = (
-        f"nrefs:{len(references)}|refs:best-f1|case:lc|tok:unicode|stem:no|avg:sentence-f1"
-        f"|version:rouge-score-{version('rouge-score')}"
+    return of_best(
+        f"ROUGE-{size}",
+        lambda text, reference: scorer.score(reference, text)[kind].fmeasure,
+        hypotheses,
+        references,
     )
-    return mean_of(kind.replace("rouge", "ROUGE-"), signature, [100 * one for one in best])
+
+
+def rouge_l(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+) -> Score:
+    """The mean F1 of the longest common subsequences of words of the sentences."""
+    return of_best("ROUGE-L", subsequence_f1, hypotheses, references)
 
 
 def rouge_of_summaries(
@@ -138,22 +199,33 @@ def rouge_of_summaries(
 ) -> Score:
     """ROUGE-L of the union of what the sentences of a summary have in common with the reference's.
 
-    Sentences end with a mark such as . or 。, and at line ends.
+    Sentences end with a mark such as . or 。, and at line ends. A summary too large to
+    compare all of them is one sentence.
     """
+    found = of_best("ROUGE-Lsum", union_f1, hypotheses, references)
+    found = found._replace(signature=f"{found.signature}|sent:marks")
+    sentences = zip(hypotheses, zip(*references, strict=True), strict=True)
+    long = [n for n, (text, some) in enumerate(sentences) if any(too_large(text, o) for o in some)]
+    if not long:
+        return found
+    told = f"ROUGE-Lsum takes the text of {lines_told(long)}, too long for it, for one sentence"
+    return found._replace(signature=f"{found.signature}{LONG}one-sentence", notes=(told,))
 
-    def in_sentences(lines: Sequence[str]) -> list[str]:
-        return [SENTENCE_END.sub("\n", line).strip() for line in lines]
 
-    found = by_rouge("rougeLsum", in_sentences(hypotheses), list(map(in_sentences, references)))
-    return found._replace(signature=f"{found.signature}|sent:marks")
-
-
-def ter(
-    hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
+def of_best(
+    name: str,
+    similarity: Callable[[str, str], float],
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
 ) -> Score:
-    """TER (Snover et al. 2006); characters of Chinese and Japanese count as words."""
-    unspaced = language.lower()[:2] in ("zh", "ja")
-    return by_sacrebleu("TER", hypotheses, references, normalized=unspaced, asian_support=unspaced)
+    """The mean ROUGE of the sentences, each against the reference that suits it best."""
+    sentences = zip(hypotheses, zip(*references, strict=True), strict=True)
+    best = [max(similarity(text, one) for one in choices) for text, choices in sentences]
+    signature = (
+        f"nrefs:{len(references)}|refs:best-f1|case:lc|tok:unicode|stem:no|avg:sentence-f1"
+        f"|version:rouge-score-{version('rouge-score')}"
+    )
+    return mean_of(name, signature, [100 * one for one in best])
 
 
 def exact(
@@ -195,9 +267,9 @@ METRICS: dict[str, Callable[[Sequence[str], Sequence[Sequence[str]], str], Score
     "chrf": partial(by_sacrebleu, "CHRF"),
     "chrf++": partial(by_sacrebleu, "CHRF", word_order=2),
     "ter": ter,
-    "rouge1": partial(by_rouge, "rouge1"),
-    "rouge2": partial(by_rouge, "rouge2"),
-    "rougeL": partial(by_rouge, "rougeL"),
+    "rouge1": partial(rouge_n, 1),
+    "rouge2": partial(rouge_n, 2),
+    "rougeL": rouge_l,
     "rougeLsum": rouge_of_summaries,
     "exact": exact,
     "length": length,

@@ -1,7 +1,9 @@
 """How far scores are to be trusted: intervals, and whether two systems differ by more than chance.
 
 A score is made of sums over sentences (`Score`), so all of this is sums over other selections of
-them. With the same seed the numbers are those of sacreBLEU, for metrics that it has.
+them. With the same seed the numbers are those of sacreBLEU, for metrics that it has, but for one
+thing: a difference by chance that is as large as the real one counts, too. sacreBLEU counts larger
+ones only, so that systems with the same output differ most of all.
 """
 
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from seq2seq.scoring.metrics import Score
 
 SEED = 12345  # sacreBLEU's
 RESAMPLES, TRIALS = 1_000, 10_000  # sacreBLEU's, of bootstrap and of randomization
+ROUNDING = 1e-9  # of scores, within which they are equal
 
 
 class Interval(NamedTuple):
@@ -31,7 +34,10 @@ def interval(score: Score, resamples: int = RESAMPLES) -> Interval:
 
 
 class Difference(NamedTuple):
-    """What a system's score is above another's, and how often chance would make it as large."""
+    """What a system's score is above another's, and how often chance would make it as large.
+
+    That is at least as large: equal systems have a p-value of 1.
+    """
 
     difference: float
     bootstrap: float
@@ -47,24 +53,43 @@ def compare(
 
     `score` and `baseline` are of the same sentences, in the same order.
     """
-    real = abs(score.score - baseline.score)
+    real = _difference(score.score, baseline.score)
     return Difference(
-        score.score - baseline.score,
+        real,
         _paired_bootstrap(score, baseline, real, resamples),
-        _randomization(score, baseline, real, trials),
+        _randomization(score, baseline, abs(real), trials),
     )
+
+
+def no_difference(found: Difference) -> bool:
+    """Whether nothing tells the systems apart."""
+    return found.difference == 0 and min(found.bootstrap, found.randomization) == 1
+
+
+def p_value(share: float, digits: int) -> str:
+    """Return a p-value as people read it, such as 0.013; never 0.000, but < 0.001."""
+    told = f"{share:.{digits}f}"
+    return told if float(told) else f"< {10**-digits:.{digits}f}"
 
 
 def _paired_bootstrap(score: Score, baseline: Score, real: float, resamples: int) -> float:
     rng = np.random.default_rng(SEED)
-    differences = np.abs(
+    differences = np.array(
         [
-            score.aggregate(sums[: score.statistics.shape[1]])
-            - baseline.aggregate(sums[score.statistics.shape[1] :])
+            _difference(
+                score.aggregate(sums[: score.statistics.shape[1]]),
+                baseline.aggregate(sums[score.statistics.shape[1] :]),
+            )
             for sums in _drawn(rng, [score, baseline], resamples)
         ]
     )
-    return _share(differences - differences.mean(), real)  # how the difference would vary about 0
+    sizes = np.abs(differences)
+    centred = sizes - sizes.mean()  # how the difference would vary about 0
+    if real and (differences * np.sign(real) >= 0).all():
+        # The mean is the real difference but for the sampling, so that twice that is a tie.
+        tied = np.isclose(differences, 2 * real, rtol=ROUNDING, atol=ROUNDING)
+        centred = np.where(tied, abs(real), centred)
+    return _share(centred, abs(real))
 
 
 def _randomization(score: Score, baseline: Score, real: float, trials: int) -> float:
@@ -75,7 +100,10 @@ def _randomization(score: Score, baseline: Score, real: float, trials: int) -> f
     mixed = stayed @ one + ~stayed @ other
     rest = (one + other).sum(axis=0) - mixed
     differences = np.abs(
-        [score.aggregate(a) - score.aggregate(b) for a, b in zip(mixed, rest, strict=True)]
+        [
+            _difference(score.aggregate(a), score.aggregate(b))
+            for a, b in zip(mixed, rest, strict=True)
+        ]
     )
     return _share(differences, real)
 
@@ -88,5 +116,11 @@ def _drawn(rng: np.random.Generator, scores: list[Score], resamples: int) -> Ite
 
 
 def _share(differences: np.ndarray, real: float) -> float:
-    """How often a difference is larger than the real one; never quite never."""
-    return (int((differences > real).sum()) + 1) / (len(differences) + 1)
+    """How often a difference is at least as large as the real one; never quite never."""
+    found = int((differences >= real - ROUNDING * max(1, real)).sum())
+    return (found + 1) / (len(differences) + 1)
+
+
+def _difference(score: float, other: float) -> float:
+    """The difference of two scores, 0 where both are infinite."""
+    return 0.0 if score == other else score - other
