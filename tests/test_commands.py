@@ -24,7 +24,7 @@ from seq2seq import train
 from seq2seq.config import load
 from seq2seq.errors import Stopped
 from seq2seq.files import check_manifest
-from seq2seq.runs import newest_run
+from seq2seq.runs import Best, newest_run
 from seq2seq.training.checkpoint import Checkpoints
 from seq2seq.training.progress import Scores
 from seq2seq.translate import translate
@@ -779,7 +779,8 @@ def test_a_mean_of_checkpoints_must_be_better_to_be_best(origin, replaces, monke
     run.tokenizers = run.best = None
     run.scores = Scores({run.config.training.metrics[0]: 0.0}, {})
     saved = []
-    monkeypatch.setattr(run, "best_scores", lambda: run.scores.valid)
+    run.folder = Path()
+    monkeypatch.setattr(train, "read_best", lambda run_folder: Best(1, None, run.scores.valid))
     monkeypatch.setattr(train, "save_model", lambda *arguments: saved.append(arguments))
     run._offer({}, {origin: 1})
     assert bool(saved) == replaces

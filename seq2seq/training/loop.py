@@ -39,6 +39,7 @@ def train(
     stopped and went on ends in the same bits as one that was not. Several processes do as one:
     what they must agree on is summed before each update.
     """
+    metric = config.metrics[0]  # the judging one
     started = time.monotonic() - progress.seconds
     kept = progress  # as it was when it was last saved
     stopped = False
@@ -51,7 +52,7 @@ def train(
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
-        return progress.judged(scores.valid, config.metrics[0])
+        return progress.judged(scores.valid, metric, scores.chance)
 
     def saved(progress: Progress) -> Progress:
         log.sum_up()
@@ -74,7 +75,7 @@ def train(
             stopped = stops > 0
             if stopped or progress.limit(config):
                 break
-            rate = learning_rate(progress.update + 1, config, progress.scores)
+            rate = learning_rate(progress.update + 1, config, progress.ranks(metric))
             reseed(batches.seed, progress.update)
             learner.unfreeze(progress.update)
             result = learner.update(own, int(tokens), rate)

@@ -27,6 +27,7 @@ from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
 from seq2seq.training.loss import bounded_exp
+from seq2seq.training.ranking import is_noise
 
 REFRESH = 0.5  # seconds between two looks at the bar
 LIBRARIES = ("seq2seq", "torch", "numpy", "sentencepiece", "sacrebleu")  # whose versions matter
@@ -37,11 +38,14 @@ class Scores(NamedTuple):
 
     valid: dict[str, float]
     watch: dict[str, dict[str, float]]
+    chance: float | None = None  # the judging metric against the references of other sentences
 
     @property
     def record(self) -> dict[str, Any]:
         """The scores as files of a run have them."""
-        return {"valid": self.valid} | ({"watch": self.watch} if self.watch else {})
+        found: dict[str, Any] = {"valid": self.valid}
+        found |= {"watch": self.watch} if self.watch else {}
+        return found | ({} if self.chance is None else {"chance": self.chance})
 
 
 class Log:
@@ -142,7 +146,10 @@ class Log:
         place = {"update": progress.update, "seconds": round(progress.seconds, 3)}
         self._write({**place, **scores.record})
         self._draw(progress.update, "validation", scores.valid)
-        self.say(f"update {progress.update:,}, validation: {described(scores.valid)}")
+        metric = self.config.metrics[0]
+        noise = metric in scores.valid and is_noise(scores.valid[metric], metric, scores.chance)
+        remark = f" ({metric} is not above chance yet: ppl decides)" if noise else ""
+        self.say(f"update {progress.update:,}, validation: {described(scores.valid)}{remark}")
         for name, watched in scores.watch.items():
             self._draw(progress.update, f"watch/{name}", watched)
             self.say(f"    {name}: {described(watched)}")
