@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import load
-from seq2seq.console import printable, say
+from seq2seq.console import format_number, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, standing
 from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, SCORES, WEIGHTS
@@ -106,7 +106,7 @@ def _cells(run: Overview) -> tuple[str, ...]:
     best = None
     if run.best:
         score = run.best["score"]
-        best = f"{run.best['metric']} {'-' if score is None else f'{score:.2f}'}"
+        best = f"{run.best['metric']} {'-' if score is None else format_number(score)}"
     cells = (
         printable(run.name),
         run.kind,

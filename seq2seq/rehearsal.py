@@ -26,6 +26,7 @@ from seq2seq.origins import completed
 from seq2seq.prepare import folder_of, prepare
 from seq2seq.train import new_learner, training_batches
 from seq2seq.training.learner import Learner
+from seq2seq.training.limits import Pace, first_limit, schedule_warnings
 from seq2seq.training.precision import NAMES
 from seq2seq.training.rates import factors_of
 
@@ -282,12 +283,16 @@ def time_lines(cost: Cost, epoch: Epoch, config: Config) -> Iterator[str]:
     """How long it would take if all positions take as long as those that were measured."""
     training = config.training
     seconds = cost.seconds * epoch.positions / (epoch.largest_positions * training.accumulate)
-    epochs = training.max_updates / epoch.updates
+    limit = first_limit(training, epoch.updates, Pace(seconds / epoch.updates))
+    epochs = limit.updates / epoch.updates
     yield "time, about"
     yield row("an update", duration(cost.seconds), "as measured, with the largest batch")
     yield row("an epoch", duration(seconds), "validation not counted")
-    limit = f"{training.max_updates:,} updates, {epochs:,.1f} epochs"
-    yield row("training", duration(seconds * epochs), limit)
+    remark = f"{limit.updates:,} updates, {epochs:,.1f} epochs"
+    yield row("training", duration(seconds * epochs), remark)
+    yield row("ends by", limit.option.removeprefix("training."), "or before, by patience")
+    for warning in schedule_warnings(training, limit):
+        say(f"warning: {warning}")
 
 
 def batch_lines(batches: Batches, tokenizers: Tokenizers) -> Iterator[str]:

@@ -108,7 +108,7 @@ def find_model(named: Path) -> Path:
     best = standing(named / BEST)
     if best.is_dir():
         return best
-    if (named / CHECKPOINTS).is_dir():
+    if (named / CHECKPOINTS).is_dir() or (named / METRICS).is_file():
         if any((named / CHECKPOINTS).glob("step-*")):
             raise UserError(
                 f"{named} has checkpoints but no best model: {named / BEST} is missing; {REMAKE}"

@@ -33,6 +33,7 @@ from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
 from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights
 from seq2seq.training.learner import Learner
+from seq2seq.training.limits import first_limit, schedule_warnings
 from seq2seq.training.precision import NAMES, choose_precision
 from seq2seq.training.progress import Log, Scores, described
 from seq2seq.training.ranking import NONE, PERPLEXITY, rank
@@ -141,6 +142,7 @@ class Run:
         return int(json.loads(found.read_text()))
 
     def _introduce(self, log: Log) -> None:
+        training = self.config.training
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         precision = NAMES[self.model.precision or torch.float32]
         processes = f"{distributed.size()} processes of " if distributed.size() > 1 else ""
@@ -152,6 +154,10 @@ class Run:
             f"{len(self.batches.store):,} pairs in {len(epoch):,} batches an epoch, "
             f"{self.batches.padding(some):.1%} padding"
         )
+        updates = -(-len(epoch) // training.accumulate)
+        if not self.progress.limit(training):
+            for warning in schedule_warnings(training, first_limit(training, updates)):
+                log.say(f"warning: {warning}")
         if self.progress.update:
             log.say(f"going on after update {self.progress.update:,}")
             best = read_best(self.folder)
@@ -252,7 +258,7 @@ class Run:
             log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores.valid)}")
             record |= {"average": sorted(chosen), **self.scores.record}
             with distributed.together():
-                if distributed.leads():
+                if distributed.leads() and metric in self.scores.valid:
                     self._offer(mean, {"average": sorted(chosen)})
         with distributed.together():
             if distributed.leads():

@@ -3,6 +3,7 @@
 Several processes share the work, and all get the same scores.
 """
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -76,7 +77,8 @@ class Judged:
         found = judge(model, self.batches)
         scores = {"ppl": found.perplexity, "accuracy": found.accuracy}
         metrics = [one for one in self.config.training.metrics if one not in OF_TRUE_TEXT]
-        if not (metrics and self.text and translating):
+        can_translate = math.isfinite(found.perplexity)  # else the model has diverged
+        if not (metrics and self.text and translating and can_translate):
             return scores, []
         hypotheses = self._translations(model)
         references = [[pair.target for pair in self.text]]

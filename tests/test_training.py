@@ -358,7 +358,7 @@ def test_what_is_hopeless_ends_and_the_last_checkpoint_is_intact(tmp_path):
     options = {"batch_tokens": BATCH_TOKENS, "validate_every": 8, "log_every": 3}
     config = config_of(max_updates=40, **options)
     never = train_in(tmp_path / "never", config)
-    with pytest.raises(UserError, match="training has diverged; the last checkpoint is intact"):
+    with pytest.raises(UserError, match="training has diverged; its checkpoints are intact"):
         train_in(tmp_path / "spoiled", config, spoil=range(9, 99))
     lines = metrics_in(tmp_path / "spoiled")
     assert lines[-1]["update"] == 30  # the first line after 20 of them

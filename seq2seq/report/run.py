@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seq2seq.console import format_number
 from seq2seq.data.store import SIDES
 from seq2seq.evaluation.results import summary
 from seq2seq.layout import CONFIG
@@ -126,7 +127,7 @@ def validations(run: Run) -> Table:
     for one in run.validations:
         minutes = curves.place(one)["minutes"]
         scores = (one["valid"].get(metric) for metric in metrics)
-        cells = ["" if curves.rounded(score) is None else f"{score:.2f}" for score in scores]
+        cells = ["" if curves.rounded(score) is None else format_number(score) for score in scores]
         rows.append([f"{one['update']:,}", "" if minutes is None else f"{minutes:.1f}", *cells])
     return Table(["Update", "Minutes", *map(curves.named, metrics)], rows)
 

@@ -91,10 +91,9 @@ class Learner:
     def check(self) -> None:
         """Raises a UserError if nothing has been learnt for long. Waits for the device."""
         if self.skipped.item() >= HOPELESS:
-            raise SharedError(
+            raise diverged(
                 f"the last {HOPELESS} updates were skipped, because their gradients were no longer "
-                "numbers: training has diverged; the last checkpoint is intact. Start over "
-                "(--fresh) with a lower training.learning_rate or a longer training.warmup"
+                "numbers"
             )
 
     @contextmanager
@@ -217,3 +216,11 @@ class Learner:
         if self.mean:
             self.mean.update()
         return norm
+
+
+def diverged(sign: str) -> SharedError:
+    """Return the error that ends a training which has diverged, as some sign shows."""
+    return SharedError(
+        f"{sign}: training has diverged; its checkpoints are intact. Start over (--fresh) with "
+        "a lower training.learning_rate or a longer training.warmup"
+    )

@@ -4,6 +4,7 @@ It knows nothing of text: `validate` gives scores, `save` writes a checkpoint, `
 happens, `stop` tells whether a signal came.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +16,9 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.data.batches import Batches, share
 from seq2seq.training.checkpoint import Progress
-from seq2seq.training.learner import Learner
+from seq2seq.training.learner import Learner, diverged
 from seq2seq.training.progress import Log, Scores
+from seq2seq.training.ranking import PERPLEXITY
 from seq2seq.training.schedule import learning_rate
 
 Validate = Callable[[Progress], Scores]
@@ -52,6 +54,8 @@ def train(
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
+        if not math.isfinite(scores.valid.get(PERPLEXITY, 0.0)):
+            raise diverged(f"after update {progress.update:,} the perplexity is beyond all numbers")
         return progress.judged(scores.valid, metric, scores.chance)
 
     def saved(progress: Progress) -> Progress:
