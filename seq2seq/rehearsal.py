@@ -19,7 +19,7 @@ from seq2seq.config import Config, Training
 from seq2seq.console import printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, is_out_of_memory
 from seq2seq.models.folder import choose_device
 from seq2seq.models.parts import depths
 from seq2seq.origins import completed
@@ -144,7 +144,9 @@ def rehearsed(learner: Learner, batch: Batch) -> Cost:
     try:
         learn(1)  # the optimizer gets its state, and what is done only once has been done
         seconds = learn(learner.config.accumulate)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise UserError(
             f"a batch of {len(batch.source):,} pairs needs more memory than {learner.device} has; "
             "lower training.batch_tokens, and raise training.accumulate instead"

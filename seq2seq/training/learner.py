@@ -13,7 +13,7 @@ from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.data.batches import Batch
 from seq2seq.distributed import whole
-from seq2seq.errors import SharedError, UserError
+from seq2seq.errors import SharedError, UserError, is_out_of_memory
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights
 from seq2seq.training.averaging import RunningMean
@@ -151,7 +151,9 @@ class Learner:
         """Adds up the gradients of some batches; the sums of their losses."""
         try:
             return self._gradients_at_once(batches, tokens)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:  # PyTorch has no class for a processor's
+            if not is_out_of_memory(error):
+                raise
             smaller = self._split(batches)
         return self._gradients(smaller, tokens)  # outside: the error holds on to memory
 

@@ -214,8 +214,8 @@ class Log:
         """What fits beside a bar on 80 columns; what matters least comes last."""
         return (
             f"{self._time_left()} left, {record['update']:,}: "
-            f"loss {format_number(record['loss'])}, ppl {format_number(record['ppl'])}, {record['tokens_per_second']:,.0f} tokens/s, "
-            f"lr {record['learning_rate']:.1e}"
+            f"loss {format_number(record['loss'])}, ppl {format_number(record['ppl'])}, "
+            f"{record['tokens_per_second']:,.0f} tokens/s, lr {record['learning_rate']:.1e}"
         )
 
     def _time_left(self) -> str:
