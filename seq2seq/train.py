@@ -11,8 +11,16 @@ import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
+from seq2seq.claims import (
+    check_base,
+    check_config,
+    check_data,
+    check_origins,
+    claimed,
+    move_aside,
+)
 from seq2seq.config import Config, dump
+from seq2seq.config.changing import changed
 from seq2seq.config.objectives import TRANSLATION
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
@@ -26,7 +34,14 @@ from seq2seq.files import recover_folder, write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import choose_device, save_model, set_weights
-from seq2seq.origins import base_named, completed, freeze, take_base, take_weights
+from seq2seq.origins import (
+    base_named,
+    completed,
+    freeze,
+    take_base,
+    take_weights,
+    with_stand_in,
+)
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.runs import REMAKE, UNSCORED, read_best
 from seq2seq.training import loop
@@ -47,15 +62,18 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
     a signal asked to stop and everything has been saved.
     """
-    config = completed(config)
     folder = RUNS / config.name
+    usable = completed(config if fresh else with_stand_in(config, folder))
+    named = {name: getattr(config.training, name) for name in ("init_from", "extend_vocab")}
+    config = changed(usable, "training", named)
     with claimed(folder):
         with distributed.together():
             if distributed.leads():
                 if fresh:
                     move_aside(folder)
                 check_config(folder, config)
-        prepared = prepare(config, workers=workers)
+                check_origins(folder, config)
+        prepared = prepare(usable, workers=workers)
         distributed.hurry()
         run = Run(folder, config, prepared)
         with Log(folder, config.training, run.progress) as log, distributed.waiting():
@@ -86,7 +104,7 @@ class Run:
         self.scores = Scores({}, {})  # of the last validation
         with distributed.together():
             if distributed.leads():
-                check_data(folder, prepared.key)
+                check_data(folder, prepared.key, config)
                 check_base(folder, self.base)
                 write_file(folder / "config.yaml", dump(config))
                 recover_folder(self.best)
