@@ -20,7 +20,7 @@ from seq2seq.config import Config
 from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
-from seq2seq.data.encoding import Outcome, total
+from seq2seq.data.encoding import Outcome, Sides, total
 from seq2seq.data.extension import extend
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
@@ -184,7 +184,7 @@ class Preparation:
                 [to_clean(line) for line in side]
                 for to_clean, side in zip(normalize, zip(*pairs, strict=True), strict=True)
             ]
-            counts = contamination(*lines, self.tokenizers, learned)
+            counts = contamination(Sides(*lines), self.tokenizers, learned)
             found[name] = counts._asdict()
             if counts:
                 say(f"warning: {name}: {counts}; {TOO_GOOD}")

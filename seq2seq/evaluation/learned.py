@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from seq2seq.data.encoding import Sides
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import folder_of
 from seq2seq.data.store import Store
@@ -23,7 +24,7 @@ def learned_lines(
     data = opened.config.data
     sides = zip((sources, references), (data.source, data.target), strict=True)
     lines = [list(map(normalizer(data.normalize, language), side)) for side, language in sides]
-    return contamination(*lines, opened.tokenizers, store)
+    return contamination(Sides(*lines), opened.tokenizers, store)
 
 
 def learned_words(opened: Opened) -> Counter[str] | None:

@@ -1,10 +1,11 @@
 """What of a validation or test set stands in the training text, so that its scores are too good."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from seq2seq.data.encoding import Sides
 from seq2seq.data.overlap import known
 from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import Tokenizers
@@ -34,21 +35,19 @@ class Contamination(NamedTuple):
         return bool(self.pairs or self.sources or self.targets)
 
 
-def contamination(
-    sources: Sequence[str], targets: Sequence[str], tokenizers: Tokenizers, learned: Store
-) -> Contamination:
+def contamination(lines: Sides, tokenizers: Tokenizers, learned: Store) -> Contamination:
     """Return how much of a set is among what was learned from.
 
     Lines are as `data.normalize` makes them; what is compared is their pieces, without tags.
     """
     first = np.unique(learned.source.ids[learned.source.offsets[:-1]])  # none is without pieces
     tags = [*filter(tokenizers.source.is_tag, first.tolist())]
-    found = known(Store.of(*tokenizers.encode((sources, targets))), learned, tags)
+    found = known(Store.of(*tokenizers.encode(lines)), learned, tags)
     return Contamination(
-        len(sources),
+        len(lines.source),
         int(found.pairs.sum()),
-        int((found.sources & _long(sources)).sum()),
-        int((found.targets & _long(targets)).sum()),
+        int((found.sources & _long(lines.source)).sum()),
+        int((found.targets & _long(lines.target)).sum()),
     )
 
 
