@@ -9,10 +9,12 @@ from typing import Any
 
 from seq2seq import distributed
 from seq2seq.config import Config, differences, load
+from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, write_json
-from seq2seq.layout import BASE
+from seq2seq.layout import BASE, CONFIG, ORIGINS
+from seq2seq.origins import gone, origin_hashes
 
 
 @contextmanager
@@ -38,8 +40,44 @@ def check_config(folder: Path, config: Config) -> None:
         )
 
 
-def check_data(folder: Path, key: str) -> None:
-    """Raises a UserError if a run was begun with other prepared data."""
+def check_origins(folder: Path, config: Config) -> None:
+    """Raises a UserError if a run was begun with other models than `training.init_from` names.
+
+    They are known by their weights. Of a run that is older than that record, by their names. The
+    model that adapters are for is the matter of `check_base`.
+    """
+    if config.training.lora:
+        return
+    named, saved = config.training.init_from, folder / ORIGINS
+    before = load(folder / CONFIG).training.init_from if (folder / CONFIG).exists() else named
+    recorded = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else None
+    if missing := gone(config):
+        say(
+            f"{' and '.join(missing)} (training.init_from) is not here any more; its weights are "
+            "in the checkpoints, so the run goes on without it"
+        )
+        same = named == before
+    else:
+        now = origin_hashes(config)
+        same = now == recorded if recorded else named == before
+        if same and now and not recorded:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(saved, now)
+    if not same:
+        raise UserError(
+            f"{folder} was begun with the weights of {told(before)}, not with those of "
+            f"{told(named)} (training.init_from); name the first again, choose another name, or "
+            "start over with --fresh"
+        )
+
+
+def told(named: Origin | None) -> str:
+    """Return the names of the models that a training starts from."""
+    return " and ".join(dict.fromkeys([named.encoder, named.decoder])) if named else "no model"
+
+
+def check_data(folder: Path, key: str, config: Config) -> None:
+    """Raises a UserError if a run was begun with other prepared data, whatever its files' names."""
     saved = folder / "data.json"
     if not saved.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,8 +85,20 @@ def check_data(folder: Path, key: str) -> None:
     elif (before := json.loads(saved.read_text())["key"]) != key:
         raise UserError(
             f"{folder} was begun with other data ({before[:12]}) than there is now ({key[:12]}); "
-            "restore the files, choose another name, or start over with --fresh"
+            f"{renamed(load(folder / CONFIG), config)}restore the files, choose another name, or "
+            "start over with --fresh"
         )
+
+
+def renamed(before: Config, now: Config) -> str:
+    """Return a remark about files that a config does not name any more; nothing if there are none.
+
+    Files may have other names than before, as long as their content is the same.
+    """
+    old, new = (
+        {path for corpus in one.data.used for path in corpus.paths} for one in (before, now)
+    )
+    return f"it was {', '.join(sorted(old - new))} before; " if old - new else ""
 
 
 def check_base(folder: Path, base: dict[str, Any] | None) -> None:
@@ -58,7 +108,12 @@ def check_base(folder: Path, base: dict[str, Any] | None) -> None:
         return
     if not saved.exists():
         write_json(saved, base)
-    elif (before := json.loads(saved.read_text(encoding="utf-8"))) != base:
+        return
+    before = json.loads(saved.read_text(encoding="utf-8"))
+    if before == {**base, "path": before["path"]}:
+        if before != base:  # the same model, which has another name now
+            write_json(saved, base)
+    else:
         raise UserError(
             f"{folder} holds adapters for {before['path']} with weights whose SHA-256 is "
             f"{before['sha256'][:12]}..., not for {base['path']} with {base['sha256'][:12]}...; "

@@ -5,8 +5,10 @@ Exit codes: 0 done; 1 failed, with a message that says why and what to do; 2 wro
 """
 
 import errno
+import re
 import signal
 import sys
+from collections.abc import Sequence
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +18,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from seq2seq import distributed
-from seq2seq.errors import ConfigError, SharedError, Stopped, UserError
+from seq2seq.errors import ConfigError, SharedError, Stopped, UserError, is_out_of_memory
 from seq2seq.flags.evaluate import evaluate as flags_of_evaluate
 from seq2seq.flags.report import report as flags_of_report
 from seq2seq.flags.translate import translate as flags_of_translate
+
+LESS_MEMORY = {  # what commands could do with less of, by their names
+    "prepare": "give fewer --workers, ",
+    "train": "lower training.batch_tokens and raise training.accumulate by as much, ",
+    "evaluate": "lower decoding.batch_tokens (--set decoding.batch_tokens=1024), ",
+    "translate": "lower decoding.batch_tokens (--set decoding.batch_tokens=1024) or --buffer, ",
+    "score": "lower decoding.batch_tokens (--set decoding.batch_tokens=1024), ",
+}
 
 app = typer.Typer(
     help="Turns pairs of text into a model: prepare, train, evaluate, translate.",
@@ -256,8 +266,10 @@ def main() -> None:
         fail(f"error: {error}" if distributed.place() == 0 else "", error.exit_code)
     except UserError as error:
         fail(f"error: {error}", error.exit_code)
-    except OSError as error:
-        if error.errno is None:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            fail(f"error: {out_of_memory(error, sys.argv[1:])}", 1)
+        if not isinstance(error, OSError) or error.errno is None:
             raise
         fail(f"error: {explain(error)}", 1)
 
@@ -286,6 +298,17 @@ def explain(error: OSError) -> str:
     }
     remedy = remedies.get(error.errno or 0)
     return f"{place}{error.strerror}" + (f"; {remedy}" if remedy else "")
+
+
+def out_of_memory(error: BaseException, arguments: Sequence[str]) -> str:
+    """Say that memory was refused, and what the command could do with less."""
+    command = next((one for one in arguments if one in LESS_MEMORY), "")
+    remedy = LESS_MEMORY.get(command, "")
+    size = re.search(r"tried to allocate (\d+) bytes", str(error))
+    wanted = f" for another {int(size[1]) / 1e9:,.2f} GB" if size else ""
+    return (
+        f"there is too little memory{wanted}; {remedy}close other programs, or use a larger machine"
+    )
 
 
 def die_with_reader() -> None:

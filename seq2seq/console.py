@@ -11,6 +11,8 @@ from seq2seq.distributed import leads
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+LARGE = 1e6  # numbers above are shown by their magnitude
+
 
 def say(text: str) -> None:
     """Shows a line."""
@@ -35,6 +37,11 @@ def bar(description: str, total: int | None, unit: str) -> "tqdm":
 
     hidden = None if leads() else True  # None: shown on a terminal
     return tqdm(desc=description, total=total, unit=f" {unit}", disable=hidden, leave=False)
+
+
+def format_number(value: float, decimals: int = 2) -> str:
+    """Return a number as people read it: a perplexity of 97 digits as 1.23e+96."""
+    return f"{value:.2e}" if abs(value) >= LARGE else f"{value:.{decimals}f}"
 
 
 def printable(text: str) -> str:

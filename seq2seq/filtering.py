@@ -24,7 +24,7 @@ from seq2seq.decoding.forms import Form
 from seq2seq.decoding.members import load_together
 from seq2seq.decoding.trace import Recorder
 from seq2seq.decoding.translator import Translator
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, is_out_of_memory
 from seq2seq.runs import Opened
 
 AHEAD = 2  # buffers that a worker process has, so that it never waits
@@ -151,7 +151,10 @@ def ready(job: Job, processes: int = 1) -> Iterator[Answers]:
         for _ in range(processes):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, job, threads), daemon=True)
-            process.start()
+            try:
+                process.start()
+            except BrokenPipeError:  # it was killed before it had been told its task
+                raise UserError(KILLED) from None
             theirs.close()
             workers.append((process, ours))
         pipes = [pipe for _, pipe in workers]
@@ -234,13 +237,16 @@ def _work(pipe: Connection, job: Job, threads: int) -> None:
         pipe.send(NOTHING)
         while True:
             pipe.send(one.answer(*tasks.get()))
-    except (UserError, OSError) as error:
+    except UserError as error:
         pipe.send(error)
-    except MemoryError:
-        pipe.send(UserError(KILLED))
-    except Exception:
-        traceback.print_exc()
-        pipe.send(RuntimeError("a worker process failed, as it says above"))
+    except Exception as error:
+        if is_out_of_memory(error):
+            pipe.send(UserError(KILLED))
+        elif isinstance(error, OSError):
+            pipe.send(error)
+        else:
+            traceback.print_exc()
+            pipe.send(RuntimeError("a worker process failed, as it says above"))
 
 
 def _receive(pipe: Connection, tasks: "queue.SimpleQueue[tuple[list[bytes], int]]") -> None:

@@ -4,6 +4,7 @@ runs/<name>/
     config.yaml               the options, defaults written out
     metrics.jsonl             one JSON object a line: training and validation
     samples.jsonl             one JSON object a line: a validation sentence, as it was translated
+    origins.json              the SHA-256 of the weights that it started from, if from any
     environment.json          what it was last trained with: versions, machine, threads
     checkpoints/step-<update>/
     best/                     a model folder
@@ -23,6 +24,7 @@ CHECKPOINTS = "checkpoints"
 BEST = "best"
 WEIGHTS = "model.safetensors"
 BASE = "base.json"
+ORIGINS = "origins.json"
 SCORES = "scores.json"
 
 REPLACE = "copy the folder again from where it came, or train again"  # a damaged model

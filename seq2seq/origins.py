@@ -14,14 +14,17 @@ from torch import Tensor
 
 from seq2seq.config import Config
 from seq2seq.config.changing import changed
+from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.data.extension import before
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import leads
 from seq2seq.errors import ConfigError, UserError
+from seq2seq.files import standing
+from seq2seq.layout import BEST, CHECKPOINTS
 from seq2seq.models import Seq2Seq
 from seq2seq.models.adapters import adapt, own_parameters, scale_of
-from seq2seq.models.folder import base_of, read_weights
+from seq2seq.models.folder import base_of, hash_of, read_weights
 from seq2seq.models.parts import named_by, parts_named
 from seq2seq.runs import Opened, open_model
 
@@ -79,6 +82,33 @@ def origins_of(config: Config) -> Origins | None:
                 f"{both} have different model.{name}, {one} and {other}, of which a model has one"
             )
     return Origins(encoder, decoder)
+
+
+def gone(config: Config) -> list[str]:
+    """Return the folders of the models that training starts from which are not here any more."""
+    named = config.training.init_from
+    paths = dict.fromkeys([named.encoder, named.decoder]) if named else ()
+    return [path for path in paths if not Path(path).is_dir()]
+
+
+def with_stand_in(config: Config, run: Path) -> Config:
+    """Return the config with a run's best model in place of one that it started from and is gone.
+
+    The tokenizers and options of the two are the same, and the checkpoints hold all weights but
+    those that adapters are for. The pieces that extend_vocab added are there, too.
+    """
+    has_all = config.training.lora is None and any((run / CHECKPOINTS).glob("step-*"))
+    best = standing(run / BEST)
+    if not (has_all and best.is_dir() and gone(config)):
+        return config
+    own = Origin(encoder=str(best), decoder=str(best))
+    return changed(config, "training", {"init_from": own, "extend_vocab": False})
+
+
+def origin_hashes(config: Config) -> dict[str, str] | None:
+    """Return the SHA-256 of the weights of both models that a training starts from, if any."""
+    origins = origins_of(config)
+    return origins and {side: hash_of(one.folder) for side, one in origins._asdict().items()}
 
 
 def origin_of(config: Config) -> Opened | None:
@@ -199,7 +229,8 @@ def take_base(model: Seq2Seq, config: Config) -> None:
 
     Raises a ConfigError if the model is another.
     """
-    origin, options = origin_of(config), config.training.lora
+    options = config.training.lora  # first: without adapters, the model may be gone
+    origin = origin_of(config) if options else None
     if origin is None or options is None:
         return
     weights, parameters = read_weights(origin.folder), dict(model.named_parameters())
@@ -219,7 +250,8 @@ def take_base(model: Seq2Seq, config: Config) -> None:
 
 def base_named(config: Config) -> dict[str, Any] | None:
     """What adapters are to say of the model that they are for; None without adapters."""
-    origin, options = origin_of(config), config.training.lora
+    options = config.training.lora
+    origin = origin_of(config) if options else None
     if origin is None or options is None:
         return None
     return base_of(origin.folder, scale_of(options))

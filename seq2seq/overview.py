@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import load
-from seq2seq.console import printable, say
+from seq2seq.console import format_number, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, standing
-from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, WEIGHTS
+from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, SCORES, WEIGHTS
+from seq2seq.runs import REMAKE, Best, read_best
 
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines
 ATTEMPTS = 5
@@ -105,7 +106,7 @@ def _cells(run: Overview) -> tuple[str, ...]:
     best = None
     if run.best:
         score = run.best["score"]
-        best = f"{run.best['metric']} {'-' if score is None else f'{score:.2f}'}"
+        best = f"{run.best['metric']} {'-' if score is None else format_number(score)}"
     cells = (
         printable(run.name),
         run.kind,
@@ -130,10 +131,12 @@ def _sentence(run: Overview) -> str:
     else:
         state = f"stopped; the same command goes on after update {run.checkpoint:,}"
     if not run.best:
-        return state
-    if average := run.best["average"]:
-        return f"{state}; best: the mean of updates {', '.join(f'{one:,}' for one in average)}"
-    return f"{state}; best: update {run.best['update']:,}"
+        if run.checkpoint is None or run.state == "training":
+            return state
+        return f"{state}; {BEST}/ is missing: {REMAKE}"
+    best = Best(run.best["update"], run.best["average"], {})
+    unknown = "" if run.best["score"] is not None else ", whose score is not known"
+    return f"{state}; best: {best}{unknown}"
 
 
 def rounded(number: int) -> str:
@@ -178,7 +181,7 @@ def _read_once(folder: Path) -> Overview:
         updates[-1]["epoch"] if updates else None,
         records[-1]["minutes"] if records else None,
         updates[-1]["tokens_per_second"] if updates else None,
-        _best(best / "scores.json", config.training.metrics[0]) if best.is_dir() else None,
+        _best(folder, config.training.metrics[0]),
     )
 
 
@@ -209,17 +212,20 @@ def _parameters(path: Path) -> int:
         return sum(math.prod(weights.get_slice(name).get_shape()) for name in names)
 
 
-def _best(path: Path, metric: str) -> dict[str, Any]:
-    """The score of the best model, and what it is made of."""
-    with _altered(path):
-        scores = json.loads(path.read_bytes())
-        average, score = scores.get("average"), float(scores["valid"][metric])
-        return {
-            "metric": metric,
-            "score": score if math.isfinite(score) else None,  # which JSON cannot hold
-            "update": None if average else int(scores["update"]),
-            "average": average,
-        }
+def _best(folder: Path, metric: str) -> dict[str, Any] | None:
+    """The score of a run's best model, if it has one, and what it is made of."""
+    best = read_best(folder)
+    if best is None:
+        return None
+    if not best.average and metric not in best.scores:
+        raise UserError(f"{standing(folder / BEST) / SCORES} has been altered; it has no {metric}")
+    score = best.scores.get(metric, math.nan)
+    return {
+        "metric": metric,
+        "score": score if math.isfinite(score) else None,  # which JSON cannot hold
+        "update": best.update,
+        "average": best.average,
+    }
 
 
 def _ended(path: Path, checkpoint: int | None) -> str | None:

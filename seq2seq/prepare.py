@@ -20,8 +20,9 @@ from seq2seq.config import Config
 from seq2seq.config.rules import Language
 from seq2seq.console import bar, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
-from seq2seq.data.encoding import Outcome, total
+from seq2seq.data.encoding import Outcome, Sides, total
 from seq2seq.data.extension import extend
+from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
 from seq2seq.data.store import Store, StoreWriter
@@ -32,11 +33,15 @@ from seq2seq.errors import UserError
 from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
 from seq2seq.origins import completed, origin_of
 from seq2seq.runs import Opened
+from seq2seq.scoring.contamination import contamination
+from seq2seq.text.corpus import read_pairs
 
 SETS = ("train", "valid")
 WATCH = "watch"
 SMALL = 4_000_000  # bytes of text that are prepared before other processes have begun
 ROWS = 50_000  # in a shard
+CONTAMINATION = "contamination"  # the part of the manifest
+TOO_GOOD = "its scores will be too good; take these lines out of data.train, or out of the set"
 
 
 class Prepared(NamedTuple):
@@ -61,6 +66,7 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
         preparation.make_tokenizers()
         for name in preparation.known:
             preparation.make_store(name)
+        preparation.find_contamination()
         preparation.lead(lambda: remove(folder / "work"))
         parts = preparation.manifest.parts
         return Prepared(
@@ -92,6 +98,7 @@ class Preparation:
         self.workers = least(workers)
         self.manifest = Manifest(folder)
         self.known: dict[str, list[Known]] = {}
+        self.tests: dict[str, Known] = {}
         self.lead(self._check)
         if not leads():
             self._find()  # the leader, who may have read standard input, must not look again
@@ -109,6 +116,7 @@ class Preparation:
         known = self.manifest.find([*data.train, *judged, *data.test.values()], data)
         sets = ["valid", *(f"{WATCH}/{name}" for name in data.watch)]
         of_sets = known[len(data.train) : len(data.train) + len(sets)]
+        self.tests = dict(zip(data.test, known[len(data.train) + len(sets) :], strict=True))
         self.known = {"train": known[: len(data.train)]}
         self.known |= {name: [one] for name, one in zip(sets, of_sets, strict=True)}
         return known
@@ -154,6 +162,33 @@ class Preparation:
         with together(), bar(name, sum(shard.rows for shard in cleaned.plan), "pairs") as shown:
             spread(task, self._workers(name), shown.update)
         self.lead(lambda: self._merge(name, key, cleaned, task))
+
+    def find_contamination(self) -> None:
+        """Tells what of the sets that models are judged by stands in the training text."""
+        judged = {name: some[0] for name, some in self.known.items() if name != "train"}
+        judged |= {f"test/{name}": one for name, one in self.tests.items()}
+        data = self.config.data
+        texts = [[name, one.key] for name, one in judged.items()]
+        learned = self.manifest.parts["train"]["key"]
+        key = fingerprint([learned, texts, data.normalize, data.source, data.target])
+        if not everywhere(self.manifest.has(CONTAMINATION, key, [])):
+            self.lead(lambda: self._compare(key, judged))
+
+    def _compare(self, key: str, judged: dict[str, Known]) -> None:
+        data, learned = self.config.data, Store.open(self.folder / "train")
+        normalize = [normalizer(data.normalize, one) for one in (data.source, data.target)]
+        found = {}
+        for name, one in judged.items():
+            pairs = list(read_pairs(one.texts))
+            lines = [
+                [to_clean(line) for line in side]
+                for to_clean, side in zip(normalize, zip(*pairs, strict=True), strict=True)
+            ]
+            counts = contamination(Sides(*lines), self.tokenizers, learned)
+            found[name] = counts._asdict()
+            if counts:
+                say(f"warning: {name}: {counts}; {TOO_GOOD}")
+        self.manifest.add(CONTAMINATION, key, [], {"sets": found})
 
     def _tags(self, name: str) -> list[str | None]:
         return [known.corpus.tag for known in self.known[name]]

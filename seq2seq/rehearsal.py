@@ -19,13 +19,14 @@ from seq2seq.config import Config, Training
 from seq2seq.console import printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, is_out_of_memory
 from seq2seq.models.folder import choose_device
 from seq2seq.models.parts import depths
 from seq2seq.origins import completed
 from seq2seq.prepare import folder_of, prepare
 from seq2seq.train import new_learner, training_batches
 from seq2seq.training.learner import Learner
+from seq2seq.training.limits import Pace, first_limit, schedule_warnings
 from seq2seq.training.precision import NAMES
 from seq2seq.training.rates import factors_of
 
@@ -143,7 +144,9 @@ def rehearsed(learner: Learner, batch: Batch) -> Cost:
     try:
         learn(1)  # the optimizer gets its state, and what is done only once has been done
         seconds = learn(learner.config.accumulate)
-    except torch.OutOfMemoryError:
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise UserError(
             f"a batch of {len(batch.source):,} pairs needs more memory than {learner.device} has; "
             "lower training.batch_tokens, and raise training.accumulate instead"
@@ -282,12 +285,16 @@ def time_lines(cost: Cost, epoch: Epoch, config: Config) -> Iterator[str]:
     """How long it would take if all positions take as long as those that were measured."""
     training = config.training
     seconds = cost.seconds * epoch.positions / (epoch.largest_positions * training.accumulate)
-    epochs = training.max_updates / epoch.updates
+    limit = first_limit(training, epoch.updates, Pace(seconds / epoch.updates))
+    epochs = limit.updates / epoch.updates
     yield "time, about"
     yield row("an update", duration(cost.seconds), "as measured, with the largest batch")
     yield row("an epoch", duration(seconds), "validation not counted")
-    limit = f"{training.max_updates:,} updates, {epochs:,.1f} epochs"
-    yield row("training", duration(seconds * epochs), limit)
+    remark = f"{limit.updates:,} updates, {epochs:,.1f} epochs"
+    yield row("training", duration(seconds * epochs), remark)
+    yield row("ends by", limit.option.removeprefix("training."), "or before, by patience")
+    for warning in schedule_warnings(training, limit):
+        say(f"warning: {warning}")
 
 
 def batch_lines(batches: Batches, tokenizers: Tokenizers) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """Which model a person means, and all of it but the weights, without loading torch."""
 
 import difflib
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +12,15 @@ from seq2seq.console import say
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest, standing
-from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, WEIGHTS
+from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, SCORES, WEIGHTS
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
 ALLOWED = "decoding, evaluation, data.test and device"
+REMAKE = "run its `seq2seq train` command again, which makes it from the best checkpoint"
+UNSCORED = (
+    "not the best model of the training: it has no validation scores and stays as it is. To have "
+    "the best checkpoint there, move it away and run the `seq2seq train` command again"
+)
 
 
 class Opened(NamedTuple):
@@ -23,6 +30,50 @@ class Opened(NamedTuple):
     tokenizers: Tokenizers
     folder: Path  # the model's
     results: Path  # the folder for what is made with it: in its run, or here
+
+
+class Best(NamedTuple):
+    """The origin of a run's best model, and its scores on the validation set if it has any."""
+
+    update: int | None
+    average: list[int] | None  # the updates whose mean it is, if it is one
+    scores: dict[str, float]  # none if it is a mean that `seq2seq average` made
+    chance: float | None = None
+
+    def __str__(self) -> str:
+        if self.average:
+            return f"the mean of updates {', '.join(f'{one:,}' for one in self.average)}"
+        return f"update {self.update:,}"
+
+
+def read_best(run: Path) -> Best | None:
+    """Return the origin of a run's best model; None if there is no model.
+
+    Raises a UserError if its file has been altered.
+    """
+    folder = standing(run / BEST)
+    if not folder.is_dir():
+        return None
+    file = folder / SCORES
+    try:
+        found = json.loads(file.read_bytes())
+        scores = {name: as_number(score) for name, score in found.get("valid", {}).items()}
+        average, chance = found.get("average"), found.get("chance")
+        return Best(
+            None if average else int(found["update"]),
+            [int(one) for one in average] if average else None,
+            scores,
+            None if chance is None else float(chance),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{file} is missing; move {folder} away and {REMAKE}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{file} has been altered; move {folder} away and {REMAKE}") from None
+
+
+def as_number(score: float | None) -> float:
+    """Return a score as a file has it, where null stands for what is no number."""
+    return math.nan if score is None else float(score)
 
 
 def open_model(
@@ -57,7 +108,11 @@ def find_model(named: Path) -> Path:
     best = standing(named / BEST)
     if best.is_dir():
         return best
-    if (named / CHECKPOINTS).is_dir():
+    if (named / CHECKPOINTS).is_dir() or (named / METRICS).is_file():
+        if any((named / CHECKPOINTS).glob("step-*")):
+            raise UserError(
+                f"{named} has checkpoints but no best model: {named / BEST} is missing; {REMAKE}"
+            )
         raise UserError(f"{named} has no model yet; let it train until its first validation")
     if not named.is_dir():
         raise UserError(f"{named} is no folder; {_meant(named)}")

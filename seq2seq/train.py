@@ -4,7 +4,6 @@ Under `torchrun` several processes do as one. The first of them writes all files
 """
 
 import json
-import math
 import signal
 from pathlib import Path
 
@@ -12,8 +11,16 @@ import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
+from seq2seq.claims import (
+    check_base,
+    check_config,
+    check_data,
+    check_origins,
+    claimed,
+    move_aside,
+)
 from seq2seq.config import Config, dump
+from seq2seq.config.changing import changed
 from seq2seq.config.objectives import TRANSLATION
 from seq2seq.console import say
 from seq2seq.data.batches import Batches
@@ -24,17 +31,27 @@ from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped
 from seq2seq.files import recover_folder, write_file, write_json
-from seq2seq.layout import BEST, CHECKPOINTS, RUNS, SCORES
+from seq2seq.layout import BEST, CHECKPOINTS, RUNS
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import choose_device, save_model, set_weights
-from seq2seq.origins import base_named, completed, freeze, take_base, take_weights
+from seq2seq.origins import (
+    base_named,
+    completed,
+    freeze,
+    take_base,
+    take_weights,
+    with_stand_in,
+)
 from seq2seq.prepare import Prepared, prepare
+from seq2seq.runs import REMAKE, UNSCORED, read_best
 from seq2seq.training import loop
 from seq2seq.training.capacity import ON_A_PROCESSOR, batch_tokens
-from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights, rank
+from seq2seq.training.checkpoint import Checkpoints, Progress, judged_weights
 from seq2seq.training.learner import Learner
+from seq2seq.training.limits import first_limit, schedule_warnings
 from seq2seq.training.precision import NAMES, choose_precision
 from seq2seq.training.progress import Log, Scores, described
+from seq2seq.training.ranking import NONE, PERPLEXITY, rank
 from seq2seq.training.stopping import stop_signals
 from seq2seq.validation import Validation
 
@@ -45,21 +62,24 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     Raises a UserError if the run folder belongs to another config or other data, and Stopped when
     a signal asked to stop and everything has been saved.
     """
-    config = completed(config)
     folder = RUNS / config.name
+    usable = completed(config if fresh else with_stand_in(config, folder))
+    named = {name: getattr(config.training, name) for name in ("init_from", "extend_vocab")}
+    config = changed(usable, "training", named)
     with claimed(folder):
         with distributed.together():
             if distributed.leads():
                 if fresh:
                     move_aside(folder)
                 check_config(folder, config)
-        prepared = prepare(config, workers=workers)
+                check_origins(folder, config)
+        prepared = prepare(usable, workers=workers)
         distributed.hurry()
         run = Run(folder, config, prepared)
         with Log(folder, config.training, run.progress) as log, distributed.waiting():
             run.train(log)
     if distributed.leads():
-        say(f"the best model is in {run.best}; validation: {described(run.best_scores())}")
+        say(run.best_described())
         if config.data.valid.objective == TRANSLATION:
             say(f"use it: seq2seq translate --model {run.best} < input.txt")
         else:
@@ -84,7 +104,7 @@ class Run:
         self.scores = Scores({}, {})  # of the last validation
         with distributed.together():
             if distributed.leads():
-                check_data(folder, prepared.key)
+                check_data(folder, prepared.key, config)
                 check_base(folder, self.base)
                 write_file(folder / "config.yaml", dump(config))
                 recover_folder(self.best)
@@ -116,10 +136,15 @@ class Run:
                 "the same command goes on from there",
             )
 
-    def best_scores(self) -> dict[str, float]:
-        """The scores of the best model on the validation set; none if there is no model yet."""
-        file = self.best / SCORES
-        return json.loads(file.read_text(encoding="utf-8"))["valid"] if file.exists() else {}
+    def best_described(self) -> str:
+        """Where the best model is, how good it is, and what to do if another is there."""
+        best = read_best(self.folder)
+        if best is None:
+            return f"there is no best model: {self.best} is missing; {REMAKE}"
+        if not best.scores:
+            return f"{self.best} holds {best}, {UNSCORED}"
+        mean = f", {best}" if best.average else ""
+        return f"the best model is in {self.best}{mean}; validation: {described(best.scores)}"
 
     def _batch_tokens(self) -> int:
         """How large batches are if the config leaves it open; a run keeps to what it found."""
@@ -135,6 +160,7 @@ class Run:
         return int(json.loads(found.read_text()))
 
     def _introduce(self, log: Log) -> None:
+        training = self.config.training
         parameters = sum(parameter.numel() for parameter in self.model.parameters())
         precision = NAMES[self.model.precision or torch.float32]
         processes = f"{distributed.size()} processes of " if distributed.size() > 1 else ""
@@ -146,20 +172,45 @@ class Run:
             f"{len(self.batches.store):,} pairs in {len(epoch):,} batches an epoch, "
             f"{self.batches.padding(some):.1%} padding"
         )
+        updates = -(-len(epoch) // training.accumulate)
+        if not self.progress.limit(training):
+            for warning in schedule_warnings(training, first_limit(training, updates)):
+                log.say(f"warning: {warning}")
         if self.progress.update:
             log.say(f"going on after update {self.progress.update:,}")
+            best = read_best(self.folder)
+            if best and not best.scores:
+                log.say(f"{self.best} holds {best}, {UNSCORED}")
 
     def _resume(self, update: int) -> None:
         with distributed.together():  # so that one says what is damaged
             found = self.checkpoints.load(update) if distributed.leads() else None
         state, self.progress, before = found or self.checkpoints.load(update)
         self.learner.restore(state, self.checkpoints.path(update))
+        with distributed.together():
+            if distributed.leads() and not self.best.is_dir():
+                self._recover_best()
         now = surroundings(self.model)
         if (before != now) and distributed.leads():
             say(
                 f"warning: {self.folder} was trained with {described_surroundings(before)}, now "
                 f"with {described_surroundings(now)}: sums may be rounded differently"
             )
+
+    def _recover_best(self) -> None:
+        """Makes the best model again, which someone removed, from the best checkpoint there is."""
+        metric, there = self.config.training.metrics[0], self.checkpoints.updates()
+        ranked = self.progress.best(len(self.progress.scores), metric)
+        left = [update for update in ranked if update in there]
+        if not left:
+            return  # nothing has been validated, or the next better validation makes it
+        update, key = left[0], str(left[0])
+        valid = {metric: self.progress.scores[key], PERPLEXITY: self.progress.ties.get(key)}
+        chance = self.progress.chances.get(key)
+        scores = {"update": update, "valid": valid, "chance": chance}
+        weights = self.checkpoints.weights(update)
+        save_model(self.best, self.config, self.tokenizers, weights, scores, self.base)
+        say(f"{self.best} was missing; it was made again from the checkpoint of update {update:,}")
 
     def _save(self, progress: Progress) -> None:
         training = self.config.training
@@ -175,10 +226,16 @@ class Run:
             self.checkpoints.prune(progress, training)
 
     def _offer(self, weights: dict[str, Tensor], origin: dict[str, object]) -> None:
-        """Makes these weights, just validated, the best model, unless the one there is better."""
+        """Makes these weights, just validated, the best model, unless the one there is better.
+
+        A mean that `seq2seq average` made stays: someone has put it there, and it has no score.
+        """
         metric = self.config.training.metrics[0]
-        there, now = self.best_scores(), rank(self.scores.valid, metric)
-        before = rank(there, metric) if metric in there else (math.inf, math.inf)
+        best = read_best(self.folder)
+        if best and metric not in best.scores:
+            return
+        before = rank(best.scores, metric, best.chance) if best else NONE
+        now = rank(self.scores.valid, metric, self.scores.chance)
         if now < before or (now == before and "average" not in origin):
             scores = {**origin, **self.scores.record}
             save_model(self.best, self.config, self.tokenizers, weights, scores, self.base)
@@ -219,7 +276,7 @@ class Run:
             log.say(f"mean of {len(chosen)} checkpoints: {described(self.scores.valid)}")
             record |= {"average": sorted(chosen), **self.scores.record}
             with distributed.together():
-                if distributed.leads():
+                if distributed.leads() and metric in self.scores.valid:
                     self._offer(mean, {"average": sorted(chosen)})
         with distributed.together():
             if distributed.leads():

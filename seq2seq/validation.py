@@ -3,6 +3,10 @@
 Several processes share the work, and all get the same scores.
 """
 
+import math
+import random
+from collections.abc import Sequence
+
 from seq2seq import distributed
 from seq2seq.config import OF_TRUE_TEXT, Config, Corpus
 from seq2seq.config.objectives import TRANSLATION
@@ -22,6 +26,7 @@ from seq2seq.training.loss import judge
 from seq2seq.training.progress import Log, Scores
 
 BATCH_TOKENS = 4096  # to validate with where training.batch_tokens is auto
+CHANCE_LINES = 500  # that are scored to tell chance: enough, and TER takes long of unlike lines
 
 
 class Validation:
@@ -33,7 +38,7 @@ class Validation:
             name: Judged(config, prepared, corpus, prepared.watch[name])
             for name, corpus in config.data.watch.items()
         }
-        self.samples = config.training.samples
+        self.samples = chosen(len(self.valid.text), config.training.samples, config.seed)
 
     def scores(self, model: Seq2Seq, log: Log, *, translating: bool = True) -> Scores:
         """The scores of a model that is not training; of its translations if it is time for them.
@@ -41,13 +46,14 @@ class Validation:
         Under torchrun all must call this.
         """
         valid, translations = self.valid.scores(model, translating=translating)
-        for pair, translation in zip(self.valid.text[: self.samples], translations, strict=False):
-            log.sample(*pair, translation)
+        if translations:
+            for number in self.samples:
+                log.sample(*self.valid.text[number], translations[number])
         watched = {
             name: one.scores(model, translating=translating)[0]
             for name, one in self.watched.items()
         }
-        return Scores(valid, watched)
+        return Scores(valid, watched, self.valid.chance(translations))
 
 
 class Judged:
@@ -75,7 +81,8 @@ class Judged:
         found = judge(model, self.batches)
         scores = {"ppl": found.perplexity, "accuracy": found.accuracy}
         metrics = [one for one in self.config.training.metrics if one not in OF_TRUE_TEXT]
-        if not (metrics and self.text and translating):
+        can_translate = math.isfinite(found.perplexity)  # else the model has diverged
+        if not (metrics and self.text and translating and can_translate):
             return scores, []
         hypotheses = self._translations(model)
         references = [[pair.target for pair in self.text]]
@@ -85,6 +92,20 @@ class Judged:
                 self.said.add(name)
                 interject(f"warning: validation: {'; '.join(one.notes)}")
         return scores | {name: one.score for name, one in told.items()}, hypotheses
+
+    def chance(self, hypotheses: Sequence[str]) -> float | None:
+        """The judging metric of translations beside the references of other sentences.
+
+        None if it goes by no translations, or if there is no other sentence.
+        """
+        metric = self.config.training.metrics[0]
+        if metric in OF_TRUE_TEXT or len(hypotheses) < 2:
+            return None
+        away = len(hypotheses) // 2  # neighbours may be of one text, and alike
+        others = [pair.target for pair in self.text[away:] + self.text[:away]]
+        some = slice(CHANCE_LINES)
+        found = score([metric], hypotheses[some], [others[some]], self.config.data.target)
+        return found[metric].score
 
     def _translations(self, model: Seq2Seq) -> list[str]:
         """Greedy translations, shared out to all processes."""
@@ -97,3 +118,8 @@ class Judged:
         for other, lines in enumerate(distributed.gathered(own)):
             hypotheses[other::of] = lines
         return hypotheses
+
+
+def chosen(count: int, samples: int, seed: int) -> list[int]:
+    """Return the numbers of some of `count` sentences, in order; the same ones for a seed."""
+    return sorted(random.Random(seed).sample(range(count), min(samples, count)))

@@ -915,12 +915,13 @@ COSINE = ["training.schedule=cosine", "training.max_updates=2000"]
         (["training.max_epochs=3"], ["training.patience=null"], []),
         (["model={kind: lstm}"], LSTM, ["model.dim: 512 before, 8 now"]),
         ([], LSTM, ['model.kind: "transformer" before, "lstm" now']),
+        ([], ["data.train.0={source: c, target: d}"], []),  # known by its content
         (
             [],
-            ["data.train.1={source: c, target: d}"],
+            ["data.train.1={source: c, target: d, weight: 2}", "data.train.0.weight=1"],
             [
-                'data.train.1.source.path: empty before, "c" now',
-                'data.train.1.target.path: empty before, "d" now',
+                "data.train.0.weight: empty before, 1.0 now",
+                "data.train.1.weight: empty before, 2.0 now",
             ],
         ),
         ([], ["name=other", "decoding.beam=1", "training.max_updates=3", "device=cpu"], []),

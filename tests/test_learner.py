@@ -254,7 +254,7 @@ def test_many_skipped_in_a_row_are_hopeless_and_fewer_are_not():
         learner.check()
     assert str(error.value) == (
         "the last 20 updates were skipped, because their gradients were no longer numbers: "
-        "training has diverged; the last checkpoint is intact. Start over (--fresh) with a lower "
+        "training has diverged; its checkpoints are intact. Start over (--fresh) with a lower "
         "training.learning_rate or a longer training.warmup"
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seq2seq.data.overlap import known
-from seq2seq.data.store import Side
+from seq2seq.data.store import Side, Store
 from seq2seq.scoring.oddities import counted, distinct, repeats, suspicions
 
 REFERENCES = [f"This is line {number}, of course." for number in range(100)]
@@ -83,6 +83,33 @@ def test_known_segments_are_those_that_are_there(monkeypatch):
     expected = [tuple(one) in there for one in asked]
     assert 50 < sum(expected) < 350
     side = Side.of(learned, np.uint16)
-    assert known(asked, side).tolist() == expected
-    assert known([], side).tolist() == []
-    assert not known(asked, Side.of([])).any()
+    assert (
+        known(Store(Side.of(asked), Side.of(asked)), Store(side, side)).targets.tolist() == expected
+    )
+    assert known(Store.of([], []), Store(side, side)).pairs.tolist() == []
+    assert not any(found.any() for found in known(Store.of(asked, asked), Store.of([], [])))
+
+
+def test_a_pair_is_known_if_both_sides_are_those_of_one_pair(monkeypatch):
+    monkeypatch.setattr("seq2seq.data.overlap.STRETCH", 7)
+    numbers, tag = random.Random(2), 9
+
+    def pairs(count: int) -> list[tuple[list[int], list[int]]]:
+        segments = (
+            [numbers.randrange(3) for _ in range(numbers.randint(0, 2))] for _ in range(2 * count)
+        )
+        return [*zip(segments, segments, strict=True)]
+
+    learned, asked = pairs(40), pairs(200)
+    there = [(tuple(source), tuple(target)) for source, target in learned]
+    wanted = [(tuple(source), tuple(target)) for source, target in asked]
+    tagged = [
+        [tag, *source] if number % 2 else source for number, (source, _) in enumerate(learned)
+    ]
+    store = Store.of(tagged, [target for _, target in learned])
+    found = known(Store.of(*map(list, zip(*asked, strict=True))), store, [tag])
+    assert found.pairs.tolist() == [one in there for one in wanted]
+    sources, targets = ({*side} for side in zip(*there, strict=True))
+    assert found.sources.tolist() == [source in sources for source, _ in wanted]
+    assert found.targets.tolist() == [target in targets for _, target in wanted]
+    assert 0 < sum(found.pairs) < sum(found.sources) < len(asked)

@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, Redu
 
 from seq2seq.config import LOWER_IS_BETTER, Training
 from seq2seq.config.training import ENDING, Schedule
-from seq2seq.training.schedule import SCHEDULES, learning_rate
+from seq2seq.training.ranking import rank
+from seq2seq.training.schedule import SCHEDULES, Ranks, learning_rate
 
 PEAK, WARMUP, LAST = 0.3, 8, 40
 
@@ -27,7 +28,13 @@ def config_of(schedule: str, **options: Any) -> Training:
 def rates(schedule: str, scores: dict[str, float] | None = None, **options: Any) -> list[float]:
     """The learning rate of each update; that of update n is at n - 1."""
     config = config_of(schedule, **options)
-    return [learning_rate(number, config, scores or {}) for number in range(1, LAST + 1)]
+    ranks = ranks_of(scores or {}, config.metrics[0])
+    return [learning_rate(number, config, ranks) for number in range(1, LAST + 1)]
+
+
+def ranks_of(scores: dict[str, float], metric: str) -> Ranks:
+    """The ranks of validations by their scores alone."""
+    return {int(update): rank({metric: score}, metric) for update, score in scores.items()}
 
 
 def by_torch(scheduler: Any, **options: Any) -> Iterator[float]:
@@ -136,12 +143,23 @@ def test_a_plateau_is_what_torch_takes_for_one(metric, patience, seed):
 
 def test_what_is_judged_later_or_during_the_warm_up_changes_nothing():
     config = config_of("reduce_on_plateau", plateau_patience=1)
-    scores = {str(update): 1.0 for update in range(1, LAST + 1)}
+    ranks = {update: rank({"bleu": 1.0}, "bleu") for update in range(1, LAST + 1)}
     for update in range(1, LAST + 1):
-        before = {key: one for key, one in scores.items() if WARMUP <= int(key) < update}
-        assert learning_rate(update, config, scores) == learning_rate(update, config, before)
-    assert learning_rate(WARMUP + 1, config, scores) == PEAK
-    assert learning_rate(WARMUP + 3, config, scores) == PEAK * config.plateau_factor**2
+        before = {key: one for key, one in ranks.items() if WARMUP <= key < update}
+        assert learning_rate(update, config, ranks) == learning_rate(update, config, before)
+    assert learning_rate(WARMUP + 1, config, ranks) == PEAK
+    assert learning_rate(WARMUP + 3, config, ranks) == PEAK * config.plateau_factor**2
+
+
+def test_the_rate_stays_while_perplexity_falls_and_bleu_is_noise():
+    perplexities = [717.0, 500.0, 204.0, 204.0, 300.0]
+    ranks = {
+        WARMUP + number: rank({"bleu": [0.05, 0.0][number > 0], "ppl": one}, "bleu")
+        for number, one in enumerate(perplexities)
+    }
+    config = config_of("reduce_on_plateau", plateau_patience=1, metrics=["bleu"])
+    found = [learning_rate(update + 1, config, ranks) for update in ranks]
+    assert found == [PEAK, PEAK, PEAK, PEAK / 2, PEAK / 4]
 
 
 def test_a_score_that_is_no_number_is_not_better():

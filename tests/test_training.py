@@ -358,7 +358,7 @@ def test_what_is_hopeless_ends_and_the_last_checkpoint_is_intact(tmp_path):
     options = {"batch_tokens": BATCH_TOKENS, "validate_every": 8, "log_every": 3}
     config = config_of(max_updates=40, **options)
     never = train_in(tmp_path / "never", config)
-    with pytest.raises(UserError, match="training has diverged; the last checkpoint is intact"):
+    with pytest.raises(UserError, match="training has diverged; its checkpoints are intact"):
         train_in(tmp_path / "spoiled", config, spoil=range(9, 99))
     lines = metrics_in(tmp_path / "spoiled")
     assert lines[-1]["update"] == 30  # the first line after 20 of them
@@ -416,9 +416,61 @@ def test_of_equal_scores_that_of_less_perplexity_is_better():
         progress = replace(progress, update=number).judged(found, "bleu")
     assert progress.best(5, "bleu") == [4, 5, 2, 3, 1]
     assert progress.worse == 1
-    progress = replace(progress, update=6).judged({"bleu": 0.1, "ppl": 99.0}, "bleu")
+    progress = replace(progress, update=6).judged({"bleu": 5.0, "ppl": 99.0}, "bleu")
     assert progress.best(2, "bleu") == [6, 4]
     assert progress.worse == 0
+
+
+def judged_one_by_one(
+    metric: str, history: list[tuple[float, float]], chance: float | None = None
+) -> Progress:
+    """The progress after validations, each of which found a score and a perplexity."""
+    progress = Progress()
+    for number, (score, perplexity) in enumerate(history, start=1):
+        found = {metric: score, "ppl": perplexity}
+        progress = replace(progress, update=number).judged(found, metric, chance)
+    return progress
+
+
+@pytest.mark.parametrize(
+    ("metric", "noise", "chance"),
+    [
+        ("bleu", 0.1, None),
+        ("bleu", 2.0, 1.9),  # the same sentence for every source, which has some of the words
+        ("chrf", 19.0, 18.0),
+        ("rougeL", 15.0, 14.0),
+        ("ter", 99.0, None),
+        ("ter", 118.0, 120.0),
+        ("exact", 1.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_while_a_score_is_noise_perplexity_decides(metric, noise, chance, seed):
+    numbers = random.Random(seed)
+    perplexities = sorted((numbers.uniform(2, 900) for _ in range(9)), reverse=True)
+    history = [(noise * numbers.uniform(0.98, 1.02), one) for one in perplexities]
+    progress = judged_one_by_one(metric, history, chance)
+    assert (progress.best(3, metric), progress.worse) == ([9, 8, 7], 0)
+    again = judged_one_by_one(metric, [*history, *history[:4]], chance)
+    assert (again.best(1, metric), again.worse) == ([9], 4)  # nothing is learned any more
+
+
+@pytest.mark.parametrize(("metric", "good"), [("bleu", 12.0), ("chrf", 40.0), ("ter", 70.0)])
+def test_a_score_above_chance_decides_whatever_perplexity_is(metric, good):
+    worst = 100.0 if metric == "ter" else 0.0
+    progress = judged_one_by_one(metric, [(worst, 50.0), (good, 90.0), (good, 95.0)])
+    assert progress.best(3, metric) == [2, 3, 1]
+    assert progress.worse == 1
+    noise = judged_one_by_one(metric, [(good, 50.0), (worst, 40.0), (worst, 45.0)])
+    assert (noise.best(1, metric), noise.worse) == ([1], 1)  # who learns does not count as worse
+
+
+def test_a_score_that_is_no_number_is_the_worst():
+    nothing = float("nan")
+    progress = judged_one_by_one("bleu", [(nothing, nothing), (0.0, 900.0), (nothing, math.inf)])
+    assert progress.best(3, "bleu")[0] == 2
+    alone = Progress(update=1).judged({"ppl": nothing}, "ppl")
+    assert replace(alone, update=2).judged({"ppl": 9.0}, "ppl").best(1, "ppl") == [2]
 
 
 # Checkpoints

@@ -45,11 +45,11 @@ RESERVED = re.compile(
 class File(Section):
     """A file of text: one segment a line, plain or packed (gzip, bzip2, xz, zstd)."""
 
-    path: Text
+    path: Annotated[Text, FREE]
     """Where it lies, from the folder that the command runs in; ~ and ${NAME} are expanded."""
     urls: Annotated[list[Text], FREE] = []
     """Where it is fetched from when it is missing: mirrors, tried in order."""
-    sha256: Hash | None = None
+    sha256: Annotated[Hash | None, FREE] = None
     """What it must hash to, in hexadecimal; checked before the file is used."""
     member: Text | None = None
     """The file to read inside an archive (tar, packed or not, or zip)."""
@@ -76,11 +76,11 @@ class Source(Section):
     """What the model reads: a path, or {path, urls, sha256, member}; shards by a glob."""
     target: TextFile | None = None
     """What the model writes: a path, or {path, urls, sha256, member}; shards by a glob."""
-    path: Text | None = None
+    path: Annotated[Text | None, FREE] = None
     """Instead of both: a file of pairs, a pattern with {lang}, sacrebleu:…, huggingface:…, or -."""
     urls: Annotated[list[Text], FREE] = []
     """Where `path` is fetched from when it is missing: mirrors, tried in order."""
-    sha256: Hashes = []
+    sha256: Annotated[Hashes, FREE] = []
     """What `path` must hash to; two of them, source first, if {lang} in it makes two files."""
     member: Text | None = None
     """The file to read inside an archive (tar, packed or not, or zip); may have {lang} too."""
@@ -158,6 +158,13 @@ class Corpus(Source):
         """Where the pairs come from, in order."""
         return self.parts or [self]
 
+    @property
+    def paths(self) -> Iterator[str]:
+        """Where its text lies, as the config has it."""
+        for source in self.sources:
+            yield from (file.path for file in (source.source, source.target) if file)
+            yield from [source.path] if source.path else []
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from super().conflicts()
         if self.references and not (self.source and self.target):
@@ -216,6 +223,11 @@ class Data(Section):
     def judged(self) -> dict[str, Corpus]:
         """The corpora that a validation looks at, by the names of their options."""
         return {"valid": self.valid, **{f"watch.{name}": one for name, one in self.watch.items()}}
+
+    @property
+    def used(self) -> list[Corpus]:
+        """The corpora that a training depends on: those that it learns from and chooses by."""
+        return [*self.train, self.valid]
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         weights = [corpus.weight for corpus in self.train]

@@ -98,9 +98,9 @@ class Training(Section):
     decode_every: Count = 1
     """Validations between those that also translate; the others give perplexity and accuracy."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["bleu", "ppl"]
-    """What to validate by; the first decides which checkpoint is best, and when to stop."""
+    """What to validate by; the first decides which is best, once it is clearly above chance."""
     patience: Annotated[Count | None, FREE] = 10
-    """Stop after so many validations without a better score; null: never."""
+    """Stop after so many validations without a better score (or perplexity); null: never."""
     keep_best: Annotated[CountOrZero, FREE] = 5
     """Best checkpoints to keep."""
     keep_last: Annotated[Count, FREE] = 2
@@ -112,7 +112,7 @@ class Training(Section):
     log_every: Annotated[Count, FREE] = 50
     """Updates between lines of the log."""
     samples: Annotated[CountOrZero, FREE] = 2
-    """Validation sentences to show with their translations."""
+    """Validation sentences to show with their translations; drawn by the seed, always the same."""
     tensorboard: Annotated[bool, FREE] = False
     """Whether to write curves for TensorBoard, beside metrics.jsonl."""
     init_from: TextOrigin | None = None

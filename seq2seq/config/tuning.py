@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from seq2seq.config.section import Count, Positive, Section, Share, Text
+from seq2seq.config.section import FREE, Count, Positive, Section, Share, Text
 
 
 class Lora(Section):
@@ -23,9 +23,9 @@ class Lora(Section):
 class Origin(Section):
     """The models that training starts from, each a run or a model folder."""
 
-    encoder: Text
+    encoder: Annotated[Text, FREE]
     """Whose encoder is taken, and its source embeddings."""
-    decoder: Text
+    decoder: Annotated[Text, FREE]
     """Whose decoder is taken, and all that is not the encoder's."""
 
 

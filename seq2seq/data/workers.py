@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from seq2seq import distributed
-from seq2seq.errors import UserError
+from seq2seq.errors import UserError, is_out_of_memory
 
 Result = TypeVar("Result", covariant=True)
 Done = Callable[[int], object]
@@ -58,7 +58,10 @@ def spread(task: Task[Result], workers: int, done: Done) -> list[Result]:
         for share in range(first, first + workers):
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=_work, args=(task, share, shares, counter, sender))
-            process.start()
+            try:
+                process.start()
+            except BrokenPipeError:  # it was killed before it had been told its task
+                raise UserError(KILLED) from None
             sender.close()
             processes.append(process)
             pipes[receiver] = share
@@ -78,7 +81,7 @@ def _collected(pipes: dict[Connection, int], counter: Any, done: Done) -> list[A
         for pipe in cast(list[Connection], wait(waiting, timeout=EVERY)):
             try:
                 outcome = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 raise UserError(KILLED) from None
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -101,13 +104,16 @@ def _work(task: Task[Any], share: int, shares: int, counter: Any, sender: Connec
     try:
         with without_collector():
             sender.send(task(share, shares, done))
-    except (UserError, OSError) as error:
+    except UserError as error:
         sender.send(error)
-    except MemoryError:
-        sender.send(UserError(KILLED))
-    except Exception:
-        traceback.print_exc()
-        sender.send(RuntimeError("a worker process failed, as it says above"))
+    except Exception as error:
+        if is_out_of_memory(error):
+            sender.send(UserError(KILLED))
+        elif isinstance(error, OSError):
+            sender.send(error)
+        else:
+            traceback.print_exc()
+            sender.send(RuntimeError("a worker process failed, as it says above"))
 
 
 @contextmanager

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import get_args
 
 from seq2seq.config import Reported
+from seq2seq.console import say
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.judging import score_files, score_model
 from seq2seq.evaluation.results import Result, as_object
 from seq2seq.evaluation.sets import given, language_of, read_sets
 from seq2seq.evaluation.table import show
-from seq2seq.runs import open_model
+from seq2seq.layout import BEST
+from seq2seq.runs import UNSCORED, Opened, open_model, read_best
 
 
 def evaluate(
@@ -60,6 +62,8 @@ def evaluate(
         if output and compare:
             raise ConfigError("--output is for one model; with --compare, each has its own folder")
         opened = [open_model(one, overrides, device=device) for one in (model, *compare)]
+        for one in opened:
+            say_what_is_best(one)
         data = opened[0].config.data
         if source:
             tests = [given(source, references, tag, data, language)]
@@ -70,6 +74,13 @@ def evaluate(
         print(json.dumps(as_object(results), indent=2, ensure_ascii=False))
     else:
         show(results, details=details)
+
+
+def say_what_is_best(opened: Opened) -> None:
+    """Says so if the best model of a run is none that its training found."""
+    best = read_best(opened.folder.parent) if opened.folder.name == BEST else None
+    if best and not best.scores:
+        say(f"{opened.folder} holds {best}, {UNSCORED}")
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

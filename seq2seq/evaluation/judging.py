@@ -17,7 +17,7 @@ from seq2seq.decoding.engine import Engine
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import Translator
 from seq2seq.errors import ConfigError
-from seq2seq.evaluation.learned import learned_targets, learned_words
+from seq2seq.evaluation.learned import learned_lines, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
 from seq2seq.evaluation.sets import Test, language_of
 from seq2seq.files import write_file, write_json
@@ -103,12 +103,10 @@ def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[s
         slices["rarest word, times seen"] = by_rarity(first, seen)
     if len({*test.parts}) > 1:
         slices["part"] = by_part(test.parts)
-    if (learned := learned_targets(opened, first)) is not None:
-        counts["learned"] = learned
+    if (learned := learned_lines(opened, test.sources, first)) is not None:
+        counts["learned"] = learned.targets
         if learned:
-            warnings.append(
-                f"{learned:,} of {len(hypotheses):,} references are among the training targets"
-            )
+            warnings.append(str(learned))
     return Judged(
         {metric: found[metric] for metric in metrics},
         counts,

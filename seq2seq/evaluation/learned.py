@@ -3,29 +3,28 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from seq2seq.data.encoding import Sides
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.overlap import known
 from seq2seq.data.prepared import folder_of
 from seq2seq.data.store import Store
 from seq2seq.runs import Opened
+from seq2seq.scoring.contamination import Contamination, contamination
 from seq2seq.scoring.metrics import words
 
 SAMPLE = 200_000  # targets whose words are counted: enough to tell rare words from common ones
-FEW = 5  # words
 STRETCH = 10_000  # of them at once
 
 
-def learned_targets(opened: Opened, references: Sequence[str]) -> int | None:
-    """How many references are targets that the model was trained on; None: nobody knows.
-
-    Those of few words do not count: answers and greetings come again without any harm.
-    """
+def learned_lines(
+    opened: Opened, sources: Sequence[str], references: Sequence[str]
+) -> Contamination | None:
+    """How many lines of a test set the model was trained on; None: nobody knows."""
     if (store := _open(opened)) is None:
         return None
     data = opened.config.data
-    long = [line for line in references if len(words(line)) >= FEW]
-    lines = list(map(normalizer(data.normalize, data.target), long))
-    return int(known(opened.tokenizers.target.encode(lines), store.target).sum())
+    sides = zip((sources, references), (data.source, data.target), strict=True)
+    lines = [list(map(normalizer(data.normalize, language), side)) for side, language in sides]
+    return contamination(Sides(*lines), opened.tokenizers, store)
 
 
 def learned_words(opened: Opened) -> Counter[str] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from seq2seq.console import format_number
 from seq2seq.evaluation.results import (
     Judged,
     Result,
@@ -19,8 +20,8 @@ def show(results: Sequence[Result], *, details: bool) -> None:
     for name, judged in first.sets.items():
         print(name)
         for one in judged.scores.values():
-            low, high = interval(one)
-            print(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
+            ends = ", ".join(map(format_number, interval(one)))
+            print(f"  {one.name:<8} {format_number(one.score):>7} [{ends}]  {one.signature}")
         print(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
         if details:
             show_slices(judged)
@@ -38,7 +39,8 @@ def show_slices(judged: Judged) -> None:
         width = max(map(len, [by, *slices]))
         print(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
         for name, (lines, *scores) in ((name, one.values()) for name, one in slices.items()):
-            print(f"  {name:<{width}} {lines:7,}{''.join(f' {score:8.2f}' for score in scores)}")
+            cells = "".join(f" {format_number(score):>8}" for score in scores)
+            print(f"  {name:<{width}} {lines:7,}{cells}")
 
 
 def show_differences(judged: Judged, baseline: Judged) -> None:
@@ -51,7 +53,8 @@ def show_differences(judged: Judged, baseline: Judged) -> None:
         ).replace("= <", "<")
         if no_difference(found):
             told = "no difference"
-        print(f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}  {told}")
+        score = format_number(one.score)
+        print(f"    {one.name:<8} {score:>7} {found.difference:+7.2f}  {told}")
 
 
 def show_lines(judged: Judged, baseline: Judged) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config import LOWER_IS_BETTER
+from seq2seq.console import format_number
 from seq2seq.report import curves
 from seq2seq.report.options import differing
 from seq2seq.report.page import page
@@ -123,11 +124,11 @@ def cell_of(metric: str, entry: Any, difference: Any) -> Cell | None:
         return None
     interval = entry.get("interval")
     if difference is None:
-        return Cell(f"{entry['score']:.2f}", interval, "", "", False, False)
+        return Cell(format_number(entry["score"]), interval, "", "", False, False)
     chance = max(difference.bootstrap, difference.randomization)
     gain = -difference.difference if metric in LOWER_IS_BETTER else difference.difference
     return Cell(
-        f"{entry['score']:.2f}",
+        format_number(entry["score"]),
         interval,
         f"{difference.difference:+.2f}",
         f"{p_value(difference.bootstrap, 3)}, {p_value(difference.randomization, 3)}",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config import LOWER_IS_BETTER
+from seq2seq.console import LARGE, format_number
 from seq2seq.report.reading import OF, Record, Run
 
 POINTS = 4_000  # of a page, of all its runs together: it must stay small
@@ -174,6 +175,8 @@ def number(value: float) -> str:
     if value == 0:
         return "0"
     size = abs(value)
+    if size >= LARGE:
+        return format_number(value)
     if size >= 1000:
         return f"{value:,.0f}"
     if size >= 1:

@@ -4,16 +4,19 @@ import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from seq2seq.console import format_number
 from seq2seq.data.store import SIDES
 from seq2seq.evaluation.results import summary
 from seq2seq.layout import CONFIG
 from seq2seq.overview import Overview, rounded
+from seq2seq.prepare import CONTAMINATION
 from seq2seq.report import curves
 from seq2seq.report.lengths import histogram, told
 from seq2seq.report.marking import Span, changes
 from seq2seq.report.options import against_defaults
 from seq2seq.report.page import page
 from seq2seq.report.reading import Record, Run
+from seq2seq.scoring.contamination import Contamination
 
 SENTENCES = 20  # of which samples are shown
 VERSIONS = 20  # of each
@@ -126,7 +129,7 @@ def validations(run: Run) -> Table:
     for one in run.validations:
         minutes = curves.place(one)["minutes"]
         scores = (one["valid"].get(metric) for metric in metrics)
-        cells = ["" if curves.rounded(score) is None else f"{score:.2f}" for score in scores]
+        cells = ["" if curves.rounded(score) is None else format_number(score) for score in scores]
         rows.append([f"{one['update']:,}", "" if minutes is None else f"{minutes:.1f}", *cells])
     return Table(["Update", "Minutes", *map(curves.named, metrics)], rows)
 
@@ -175,7 +178,14 @@ def clipped(text: Any) -> str:
 def learned_from(run: Run) -> dict[str, Any]:
     """The data section: sets, corpora with what rules dropped, lengths, files."""
     if run.data is None or run.prepared is None:
-        return {"sets": [], "corpora": [], "lengths": None, "lengths_told": "", "files": []}
+        return {
+            "sets": [],
+            "contamination": [],
+            "corpora": [],
+            "lengths": None,
+            "lengths_told": "",
+            "files": [],
+        }
     names = list(SIDES)
     if run.config is not None:
         names = [run.config.data.source, run.config.data.target]
@@ -185,12 +195,21 @@ def learned_from(run: Run) -> dict[str, Any]:
             (name, run.data[name]["pairs"], *(run.data[name][f"{side}_pieces"] for side in SIDES))
             for name in ("train", "valid")
         ],
+        "contamination": contaminated(run.data),
         "corpora": run.data["train"]["corpora"],
         "languages": names,
         "lengths": found and {"width": found.width, **found.counts, "names": names},
         "lengths_told": told(found.numbers, names) if found else "",
         "files": files_of(run)[:FILES],
     }
+
+
+def contaminated(data: Record) -> list[tuple[str, Contamination]]:
+    """The sets with lines that stand in the training text, each with how many."""
+    found = data.get(CONTAMINATION)
+    sets = found.get("sets") if isinstance(found, dict) else None
+    known = [(name, Contamination(**counts)) for name, counts in (sets or {}).items()]
+    return [(name, counts) for name, counts in known if counts]
 
 
 def files_of(run: Run) -> list[tuple[str, int, str]]:

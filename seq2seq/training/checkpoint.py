@@ -20,13 +20,12 @@ from pathlib import Path
 from torch import Tensor
 
 from seq2seq.config import Training
-from seq2seq.config.training import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
 from seq2seq.training.averaging import UPDATES, mean
+from seq2seq.training.ranking import PERPLEXITY, Rank, is_noise, outcomes, rank
 
 State = Mapping[str, Mapping[str, Tensor]]  # tensors by name, in files by name
 WEIGHTS, OPTIMIZER, MEAN, SCALE = "model", "optimizer", "mean", "scale"  # the files
-TIE = "ppl"  # the metric that decides between equal scores
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,8 @@ class Progress:
     seconds: float = 0.0  # spent training and validating, over all parts of the run
     worse: int = 0  # judged validations since the best one
     scores: dict[str, float] = field(default_factory=dict)  # of the judging metric, by update
-    ties: dict[str, float] = field(default_factory=dict)  # perplexities, where scores are equal
+    ties: dict[str, float] = field(default_factory=dict)  # perplexities, by update
+    chances: dict[str, float] = field(default_factory=dict)  # of the scores, where it is known
 
     def after_update(self, updates_an_epoch: int) -> "Progress":
         """After one more update."""
@@ -51,29 +51,38 @@ class Progress:
             position=0 if over else self.position + 1,
         )
 
-    def judged(self, found: Mapping[str, float], metric: str) -> "Progress":
-        """After a validation, whose scores need not tell of the judging metric."""
+    def judged(
+        self, found: Mapping[str, float], metric: str, chance: float | None = None
+    ) -> "Progress":
+        """After a validation, whose scores need not tell of the judging metric.
+
+        One whose score is noise does not count as worse if its perplexity is the least so far.
+        """
         if metric not in found:
             return self
         now = str(self.update)
         judged = replace(
             self,
             scores={**self.scores, now: found[metric]},
-            ties=self.ties | ({now: found[TIE]} if TIE in found else {}),
+            ties=self.ties | ({now: found[PERPLEXITY]} if PERPLEXITY in found else {}),
+            chances=self.chances | ({} if chance is None else {now: chance}),
         )
-        better = judged.best(1, metric) == [self.update]
-        return replace(judged, worse=0 if better else self.worse + 1)
+        *_, outcome = outcomes(judged.ranks(metric).values())
+        worse = {"better": 0, "learns": self.worse, "worse": self.worse + 1}
+        return replace(judged, worse=worse[outcome])
+
+    def ranks(self, metric: str) -> dict[int, Rank]:
+        """How good the model was after each update that was judged, in order; less is better."""
+        found = {}
+        for update, score in self.scores.items():
+            scores = {PERPLEXITY: self.ties.get(update, math.inf), metric: score}
+            found[int(update)] = rank(scores, metric, self.chances.get(update))
+        return found
 
     def best(self, count: int, metric: str) -> list[int]:
-        """The updates with the best scores, best first; of equals, that of the least perplexity.
-
-        BLEU is 0 for long where there is little text, and perplexity tells what is better even so.
-        """
-        ranks = {
-            int(update): rank({TIE: self.ties.get(update, math.inf), metric: score}, metric)
-            for update, score in self.scores.items()
-        }
-        return sorted(ranks, key=lambda update: (*ranks[update], update))[:count]
+        """The updates after which the model was best, as `ranking` has it, best first."""
+        ranks = self.ranks(metric)
+        return sorted(ranks, key=lambda update: (ranks[update], update))[:count]
 
     def limit(self, config: Training) -> str | None:
         """Why training is over, if it is."""
@@ -84,9 +93,10 @@ class Progress:
         if config.max_minutes and self.seconds >= 60 * config.max_minutes:
             return f"{self.seconds / 60:.1f} minutes spent (training.max_minutes)"
         if config.patience and self.worse >= config.patience:
-            return (
-                f"{self.worse} validations without a better {config.metrics[0]} (training.patience)"
-            )
+            metric, now = config.metrics[0], str(self.update)
+            noise = is_noise(self.scores.get(now, 0.0), metric, self.chances.get(now))
+            better = f"{PERPLEXITY}, {metric} being noise" if noise else metric
+            return f"{self.worse} validations without a better {better} (training.patience)"
         return None
 
     def share_done(self, config: Training, updates_an_epoch: int) -> float:
@@ -97,12 +107,6 @@ class Progress:
         if config.max_minutes:
             shares.append(self.seconds / (60 * config.max_minutes))
         return min(1.0, max(shares))
-
-
-def rank(found: Mapping[str, float], metric: str) -> tuple[float, float]:
-    """What is less for better scores: by a metric and, where it is equal, by perplexity."""
-    score = found[metric]
-    return score if metric in LOWER_IS_BETTER else -score, found.get(TIE, math.inf)
 
 
 class Checkpoints:

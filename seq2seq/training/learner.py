@@ -13,7 +13,7 @@ from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.data.batches import Batch
 from seq2seq.distributed import whole
-from seq2seq.errors import SharedError, UserError
+from seq2seq.errors import SharedError, UserError, is_out_of_memory
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import set_weights
 from seq2seq.training.averaging import RunningMean
@@ -91,10 +91,9 @@ class Learner:
     def check(self) -> None:
         """Raises a UserError if nothing has been learnt for long. Waits for the device."""
         if self.skipped.item() >= HOPELESS:
-            raise SharedError(
+            raise diverged(
                 f"the last {HOPELESS} updates were skipped, because their gradients were no longer "
-                "numbers: training has diverged; the last checkpoint is intact. Start over "
-                "(--fresh) with a lower training.learning_rate or a longer training.warmup"
+                "numbers"
             )
 
     @contextmanager
@@ -152,7 +151,9 @@ class Learner:
         """Adds up the gradients of some batches; the sums of their losses."""
         try:
             return self._gradients_at_once(batches, tokens)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:  # PyTorch has no class for a processor's
+            if not is_out_of_memory(error):
+                raise
             smaller = self._split(batches)
         return self._gradients(smaller, tokens)  # outside: the error holds on to memory
 
@@ -217,3 +218,11 @@ class Learner:
         if self.mean:
             self.mean.update()
         return norm
+
+
+def diverged(sign: str) -> SharedError:
+    """Return the error that ends a training which has diverged, as some sign shows."""
+    return SharedError(
+        f"{sign}: training has diverged; its checkpoints are intact. Start over (--fresh) with "
+        "a lower training.learning_rate or a longer training.warmup"
+    )

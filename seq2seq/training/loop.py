@@ -4,6 +4,7 @@ It knows nothing of text: `validate` gives scores, `save` writes a checkpoint, `
 happens, `stop` tells whether a signal came.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +16,9 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.data.batches import Batches, share
 from seq2seq.training.checkpoint import Progress
-from seq2seq.training.learner import Learner
+from seq2seq.training.learner import Learner, diverged
 from seq2seq.training.progress import Log, Scores
+from seq2seq.training.ranking import PERPLEXITY
 from seq2seq.training.schedule import learning_rate
 
 Validate = Callable[[Progress], Scores]
@@ -39,6 +41,7 @@ def train(
     stopped and went on ends in the same bits as one that was not. Several processes do as one:
     what they must agree on is summed before each update.
     """
+    metric = config.metrics[0]  # the judging one
     started = time.monotonic() - progress.seconds
     kept = progress  # as it was when it was last saved
     stopped = False
@@ -51,7 +54,9 @@ def train(
         learner.check()
         scores = validate(progress)
         log.validated(progress, scores)
-        return progress.judged(scores.valid, config.metrics[0])
+        if not math.isfinite(scores.valid.get(PERPLEXITY, 0.0)):
+            raise diverged(f"after update {progress.update:,} the perplexity is beyond all numbers")
+        return progress.judged(scores.valid, metric, scores.chance)
 
     def saved(progress: Progress) -> Progress:
         log.sum_up()
@@ -74,7 +79,7 @@ def train(
             stopped = stops > 0
             if stopped or progress.limit(config):
                 break
-            rate = learning_rate(progress.update + 1, config, progress.scores)
+            rate = learning_rate(progress.update + 1, config, progress.ranks(metric))
             reseed(batches.seed, progress.update)
             learner.unfreeze(progress.update)
             result = learner.update(own, int(tokens), rate)

@@ -21,12 +21,15 @@ from tqdm import tqdm
 
 from seq2seq import distributed
 from seq2seq.config import Training
+from seq2seq.console import format_number
 from seq2seq.errors import UserError
 from seq2seq.files import strict, write_file, write_json
 from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
+from seq2seq.training.limits import Pace, first_limit, schedule_warnings
 from seq2seq.training.loss import bounded_exp
+from seq2seq.training.ranking import is_noise
 
 REFRESH = 0.5  # seconds between two looks at the bar
 LIBRARIES = ("seq2seq", "torch", "numpy", "sentencepiece", "sacrebleu")  # whose versions matter
@@ -37,11 +40,14 @@ class Scores(NamedTuple):
 
     valid: dict[str, float]
     watch: dict[str, dict[str, float]]
+    chance: float | None = None  # the judging metric against the references of other sentences
 
     @property
     def record(self) -> dict[str, Any]:
         """The scores as files of a run have them."""
-        return {"valid": self.valid} | ({"watch": self.watch} if self.watch else {})
+        found: dict[str, Any] = {"valid": self.valid}
+        found |= {"watch": self.watch} if self.watch else {}
+        return found | ({} if self.chance is None else {"chance": self.chance})
 
 
 class Log:
@@ -72,6 +78,7 @@ class Log:
         self._since_time = time.monotonic()
         self._latest: tuple[Progress, float, int] | None = None  # what came with the last of them
         self._share = 0.0
+        self._foreseen = progress.limit(config) is not None
         self._start: tuple[float, float] | None = None  # share and time of the first update seen
 
     def __enter__(self) -> "Log":
@@ -126,6 +133,7 @@ class Log:
         }
         self._write(record)
         self._draw(progress.update, "training", record)
+        self._foresee(progress, updates_an_epoch)
         if self._bar is not None:
             self._bar.set_description_str(self._describe_shortly(record))
         else:
@@ -142,7 +150,10 @@ class Log:
         place = {"update": progress.update, "seconds": round(progress.seconds, 3)}
         self._write({**place, **scores.record})
         self._draw(progress.update, "validation", scores.valid)
-        self.say(f"update {progress.update:,}, validation: {described(scores.valid)}")
+        metric = self.config.metrics[0]
+        noise = metric in scores.valid and is_noise(scores.valid[metric], metric, scores.chance)
+        remark = f" ({metric} is not above chance yet: ppl decides)" if noise else ""
+        self.say(f"update {progress.update:,}, validation: {described(scores.valid)}{remark}")
         for name, watched in scores.watch.items():
             self._draw(progress.update, f"watch/{name}", watched)
             self.say(f"    {name}: {described(watched)}")
@@ -178,10 +189,23 @@ class Log:
             "memory_mb": round(peak_memory() / 1e6),
         }
 
+    def _foresee(self, progress: Progress, updates_an_epoch: int) -> None:
+        """Warns, as soon as the pace is known, if time is up before the schedule ends."""
+        if self._foreseen or not self.config.max_minutes or len(self._since) < 2:
+            return
+        self._foreseen = True
+        seconds = (time.monotonic() - self._since_time) / len(self._since)
+        limit = first_limit(
+            self.config, updates_an_epoch, Pace(seconds, progress.update, progress.seconds)
+        )
+        if limit.option == "training.max_minutes":
+            for warning in schedule_warnings(self.config, limit):
+                self.say(f"warning: {warning}")
+
     def _describe(self, record: dict[str, Any]) -> str:
         return (
             f"update {record['update']:,}, epoch {record['epoch']:.2f}: "
-            f"loss {record['loss']:.3f}, ppl {record['ppl']:.2f}, "
+            f"loss {format_number(record['loss'], 3)}, ppl {format_number(record['ppl'])}, "
             f"lr {record['learning_rate']:.2e}, {record['tokens_per_second']:,.0f} tokens/s, "
             f"{self._time_left()} left"
         )
@@ -189,9 +213,9 @@ class Log:
     def _describe_shortly(self, record: dict[str, Any]) -> str:
         """What fits beside a bar on 80 columns; what matters least comes last."""
         return (
-            f"{self._time_left()} left, {record['update']:,}: loss {record['loss']:.2f}, "
-            f"ppl {record['ppl']:.2f}, {record['tokens_per_second']:,.0f} tokens/s, "
-            f"lr {record['learning_rate']:.1e}"
+            f"{self._time_left()} left, {record['update']:,}: "
+            f"loss {format_number(record['loss'])}, ppl {format_number(record['ppl'])}, "
+            f"{record['tokens_per_second']:,.0f} tokens/s, lr {record['learning_rate']:.1e}"
         )
 
     def _time_left(self) -> str:
@@ -215,7 +239,7 @@ class Log:
 
 def described(scores: dict[str, float]) -> str:
     """Scores as people read them."""
-    return ", ".join(f"{name} {value:.2f}" for name, value in scores.items())
+    return ", ".join(f"{name} {format_number(value)}" for name, value in scores.items())
 
 
 def peak_memory() -> int:
