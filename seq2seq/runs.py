@@ -9,8 +9,8 @@ from seq2seq.config import Config, load
 from seq2seq.console import say
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, standing
-from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, WEIGHTS
+from seq2seq.files import SMALL, check_model, read_regular, standing
+from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, RUNS, WEIGHTS
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
 ALLOWED = "decoding, evaluation, data.test and device"
@@ -44,12 +44,24 @@ def open_model(
     folder = find_model(named)
     in_run = (folder.parent / CHECKPOINTS).is_dir()
     results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
-    check_manifest(folder, REPLACE, unread=[WEIGHTS])
-    shared = load(folder / CONFIG).tokenizer.shared
-    config = load((folder.parent if in_run else folder) / CONFIG, overrides)
+    check_model(folder, unread=[WEIGHTS])
+    shared = load_own(folder).tokenizer.shared
+    config = load_own(folder.parent if in_run else folder, overrides)
     if device is not None:
         config = config.model_copy(update={"device": device})
     return Opened(config, Tokenizers.read(folder, shared=shared), folder, results)
+
+
+def load_own(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a run or a model folder, which may be anybody's."""
+    path = folder / CONFIG
+    try:
+        read_regular(path, SMALL)
+    except FileNotFoundError:
+        pass  # `load` says what there is instead
+    except OSError as error:
+        raise UserError(f"{path} cannot be used: it {error.strerror}") from None
+    return load(path, overrides)
 
 
 def find_model(named: Path) -> Path:
