@@ -13,6 +13,7 @@ from seq2seq.console import say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, write_json
 from seq2seq.layout import BASE
+from seq2seq.models.folder import read_base
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def check_base(folder: Path, base: dict[str, Any] | None) -> None:
         return
     if not saved.exists():
         write_json(saved, base)
-    elif (before := json.loads(saved.read_text(encoding="utf-8"))) != base:
+    elif (before := read_base(saved)) != base:
         raise UserError(
             f"{folder} holds adapters for {before['path']} with weights whose SHA-256 is "
             f"{before['sha256'][:12]}..., not for {base['path']} with {base['sha256'][:12]}...; "

@@ -225,17 +225,21 @@ def manifest_problems(folder: Path, unread: Collection[str]) -> Iterator[str]:
         yield f"{MANIFEST} {error.strerror}"
         return
     for name, entry in recorded.items():
-        try:
-            with open_regular(folder / name) as file:
-                same = os.fstat(file.fileno()).st_size == entry["bytes"] and (
-                    name in unread or digest_of(file) == entry["sha256"]
-                )
-            if not same:
-                yield f"{name} has been altered"
-        except FileNotFoundError:
-            yield f"{name} is missing"
-        except OSError as error:
-            yield f"{name} {error.strerror}"
+        if problem := file_problem(folder / name, entry, read=name not in unread):
+            yield f"{name} {problem}"
+
+
+def file_problem(path: Path, entry: dict[str, Any], *, read: bool) -> str | None:
+    """Return in which way a file differs from its entry in a manifest; None if it does not."""
+    try:
+        with open_regular(path) as file:
+            same = os.fstat(file.fileno()).st_size == entry["bytes"]
+            same = same and (not read or digest_of(file) == entry["sha256"])
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return error.strerror
+    return None if same else "has been altered"
 
 
 def model_problems(folder: Path) -> Iterator[str]:

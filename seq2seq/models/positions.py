@@ -16,6 +16,7 @@ from torch.nn import functional
 
 BUCKETS = 32  # of distances, as T5 has them
 FURTHEST = 128  # distances from here on share a bucket
+AT_FIRST = 4_096  # positions, at most, that a table which is computed has before more are needed
 
 
 class Turn(NamedTuple):
@@ -74,7 +75,7 @@ class Sinusoidal(Positions):
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
         self.dim = dim
-        self.register_buffer("table", sinusoids(max_length, dim), persistent=False)
+        self.register_buffer("table", sinusoids(min(max_length, AT_FIRST), dim), persistent=False)
 
     def forward(self, start: int, length: int) -> Tensor:
         table = self.table  # another thread may put another in its place
@@ -177,7 +178,8 @@ class Rotary(Positions):
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
         self.width = dim // heads
-        self.register_buffer("angles", angles_of(max_length, self.width), persistent=False)
+        angles = angles_of(min(max_length, AT_FIRST), self.width)
+        self.register_buffer("angles", angles, persistent=False)
 
     def relations(self, start: int, length: int) -> Relations:
         """A turn."""
