@@ -108,7 +108,7 @@ def completed(config: Config) -> Config:
             f"training.lora: {origin.folder} (training.init_from) holds adapters itself; make a "
             "model of all weights of it (seq2seq export --to safetensors), and start from that"
         )
-    for one in {*origins}:  # before a model of their size is built
+    for one in origins[not origins.are_two :]:  # before a model of their size is built
         check_fit(one.config, one.tokenizers, stored_shapes(one.folder), one.folder / WEIGHTS)
     there = dict(origin.config.tokenizer)
     for name in sorted(config.tokenizer.model_fields_set):

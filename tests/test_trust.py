@@ -223,16 +223,16 @@ def test_what_is_not_weights_is_an_error(content, stranger, command):
     sets = ["--set=name=next", "--set=training.init_from=stranger"]
     result = command("train", "toy.yaml", *sets)
     assert result.code in (1, 2)
-    assert "stranger cannot be used: model.safetensors does not hold weights: " in result.err
+    assert result.err.startswith("error: stranger")
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"\n\xff" * 5_000, None])
+@pytest.mark.parametrize("content", [b"", b"\0" * 99, b"\n\xff" * 5_000, None], ids=range(4))
 def test_a_damaged_tokenizer_is_an_error(content, stranger, command):
     whole = (stranger / "tokenizer.model").read_bytes()
     put(stranger, "tokenizer.model", whole[: len(whole) // 2] if content is None else content)
     result = command("translate", "--model", stranger, stdin=LINES)
     assert (result.code, result.out) == (1, b"")
-    assert "tokenizer.model" in result.err
+    assert "error: stranger cannot be used: what tokenizer*.model should hold" in result.err
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,8 @@ def merged(
         weight = weights.get(f"{place}.weight")
         if up is None or down is None or weight is None:
             raise ValueError(f"{place} has no {UP}, {DOWN} or weight")
-        if (up.dim(), down.dim(), weight.shape) != (2, 2, (up.shape[0], *down.shape[1:])):
+        rank = up.shape[-1:].numel()
+        if (up.shape, down.shape) != ((len(weight), rank), (rank, *weight.shape[1:])):
             shapes = ", ".join(str(list(one.shape)) for one in (up, down, weight))
             raise ValueError(f"{UP}, {DOWN} and weight of {place} have the shapes {shapes}")
         change = up.double() @ down.double()
