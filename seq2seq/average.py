@@ -8,14 +8,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest
-from seq2seq.models import build
+from seq2seq.models import build_shapes
 from seq2seq.models.adapters import adapt, own_parameters
 from seq2seq.models.folder import base_beside, check_shapes, save_model, shapes_of
 from seq2seq.runs import newest_run, open_model
@@ -56,10 +55,9 @@ def average(
         else ranked(checkpoints, config.training, last=last, best=best)
     )
 
-    with torch.device("meta"):  # for its shapes alone
-        model = build(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
-        if config.training.lora:
-            adapt(model, config.training.lora)
+    model = build_shapes(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
+    if config.training.lora:
+        adapt(model, config.training.lora)
     expected = shapes_of(own_parameters(model))
 
     def weights(update: int) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,15 @@ from seq2seq.data.tokenizer import SHARED_FILE, SIDE_FILES, Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, check_manifest, check_model, sha256, write_manifest
 from seq2seq.layout import BASE, CONFIG, MODEL_FILES, SCORES, TOKENIZERS, WEIGHTS
-from seq2seq.models.folder import base_of, load_model, read_weights, save_model, weights_of
+from seq2seq.models import MODELS, build_shapes
+from seq2seq.models.folder import (
+    base_of,
+    load_model,
+    read_weights,
+    save_model,
+    shapes_of,
+    weights_of,
+)
 
 LINES = b"1 2\n3\n"
 MODEL = Path("stranger")
@@ -272,6 +282,26 @@ def test_an_lstm_is_compared_too(own, tmp_path):
         other = changed(config, "model", options)
         with pytest.raises(UserError, match="does not fit the config beside it: "):
             load_model(MODEL, other, tokenizers, torch.device("cpu"))
+
+
+def test_shapes_are_found_without_a_compiler():
+    """To draw random numbers where there is no memory would import it, which takes a second."""
+    code = (
+        "import sys; from tiny import config_of; from seq2seq.models import build_shapes\n"
+        "for kind in ('transformer', 'lstm'): build_shapes(config_of(kind), 9, 9)\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, check=True)
+    assert found.stdout == b"False\n"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_shapes_are_those_of_a_model_that_is_built(kind):
+    config = config_of(kind)
+    found = build_shapes(config, 23, 23)
+    assert all(parameter.is_meta for parameter in found.parameters())
+    assert shapes_of(weights_of(build_tiny(config))) == shapes_of(dict(found.named_parameters()))
 
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "alibi", "none"])
