@@ -752,7 +752,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"ffn_dim": 16}, "decoder.0.feed_forward.0.bias is 24, not 16"),
+        ({"ffn_dim": 16}, "decoder.0.feed_forward.0.bias is 12, not 16"),
         ({"encoder_layers": 1}, "the model has no encoder.1.attention.memory.bias"),
         ({"decoder_layers": 3}, "decoder.2.cross_attention.memory.bias is missing"),
         ({"share_embeddings": "target"}, "embeddings.target.weight is missing"),

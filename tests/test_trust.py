@@ -288,7 +288,9 @@ def test_shapes_are_found_without_a_compiler():
     """To draw random numbers where there is no memory would import it, which takes a second."""
     code = (
         "import sys; from tiny import config_of; from seq2seq.models import build_shapes\n"
-        "for kind in ('transformer', 'lstm'): build_shapes(config_of(kind), 9, 9)\n"
+        "from seq2seq.models.positions import POSITIONS\n"
+        "build_shapes(config_of('lstm'), 9, 9)\n"
+        "for one in POSITIONS: build_shapes(config_of(model={'positions': one}), 9, 9)\n"
         "print('torch._dynamo' in sys.modules)"
     )
     command = [sys.executable, "-c", code]
@@ -307,7 +309,7 @@ def test_shapes_are_those_of_a_model_that_is_built(kind):
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary", "alibi", "none"])
 def test_the_longest_line_takes_no_memory_before_there_is_one(positions):
     config = changed(config_of(model={"positions": positions}), "data", {"max_length": 10**9})
-    assert sum(buffer.numel() for buffer in build_tiny(config).buffers()) < 10**6
+    assert sum(buffer.numel() for buffer in build_tiny(config).buffers()) < 10**8
 
 
 def test_an_average_is_compared_before_anything_is_allocated(own, command):
