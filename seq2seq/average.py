@@ -14,9 +14,9 @@ from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import check_manifest
-from seq2seq.models import build
-from seq2seq.models.adapters import adapt
-from seq2seq.models.folder import base_beside, save_model, set_weights
+from seq2seq.models import build_shapes
+from seq2seq.models.adapters import adapt, own_parameters
+from seq2seq.models.folder import base_beside, check_shapes, save_model, shapes_of
 from seq2seq.runs import newest_run, open_model
 from seq2seq.training.averaging import mean
 from seq2seq.training.checkpoint import Checkpoints, Progress
@@ -55,13 +55,14 @@ def average(
         else ranked(checkpoints, config.training, last=last, best=best)
     )
 
-    model = build(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
+    model = build_shapes(config, len(opened.tokenizers.source), len(opened.tokenizers.target))
     if config.training.lora:
         adapt(model, config.training.lora)
+    expected = shapes_of(own_parameters(model))
 
     def weights(update: int) -> dict[str, Tensor]:
         found = checkpoints.weights(update)
-        set_weights(model, found, checkpoints.path(update))  # refuses what is odd
+        check_shapes(shapes_of(found), expected, checkpoints.path(update))
         return found
 
     origin = {"average": sorted(chosen), "run": str(folder)}

@@ -14,6 +14,7 @@ from seq2seq.console import say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, write_json
 from seq2seq.layout import BASE, CONFIG, ORIGINS
+from seq2seq.models.folder import read_base
 from seq2seq.origins import gone, origin_hashes
 
 
@@ -109,7 +110,7 @@ def check_base(folder: Path, base: dict[str, Any] | None) -> None:
     if not saved.exists():
         write_json(saved, base)
         return
-    before = json.loads(saved.read_text(encoding="utf-8"))
+    before = read_base(saved)
     if before == {**base, "path": before["path"]}:
         if before != base:  # the same model, which has another name now
             write_json(saved, base)

@@ -5,7 +5,6 @@ onnx           graphs of the encoder and of a step of the decoder, for ONNX Runt
 safetensors    a model folder of its own, out of its run
 """
 
-import json
 import random
 import shutil
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from seq2seq.console import say
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
 from seq2seq.decoding import ctranslate2
-from seq2seq.decoding.choice import ORIGIN, origin
+from seq2seq.decoding.choice import why_not_length
+from seq2seq.decoding.conversions import ORIGIN, origin
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
+from seq2seq.files import new_folder, open_regular, read_manifest, write_json, write_manifest
 from seq2seq.layout import BASE, WEIGHTS
 from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
@@ -125,7 +125,12 @@ def export(named: Path | None, to: str, output: Path) -> None:
 def why_not(to: str, opened: Opened) -> str | None:
     """Why a model cannot be exported to a format, in words; None if it can."""
     if to == "ctranslate2":
-        return why_not_ctranslate2(opened.config.model) or ctranslate2.why_not_here()
+        config = opened.config
+        return (
+            why_not_ctranslate2(config.model)
+            or why_not_length(config)
+            or ctranslate2.why_not_here()
+        )
     return onnx.why_not_here() if to == "onnx" else None
 
 
@@ -136,7 +141,7 @@ def to_ctranslate2(
     assert isinstance(model, Transformer)
     convert(model, opened.tokenizers, opened.config.data.max_length, folder)
     write_around(opened, folder, CTRANSLATE2_README)
-    write_json(folder / ORIGIN, origin(opened.folder))
+    write_json(folder / ORIGIN, origin(opened.folder, opened.config, opened.tokenizers))
     write_manifest(folder)
 
     translator = ctranslate2.translator(folder, compute_type="float32", processors=1, workers=1)
@@ -185,10 +190,11 @@ def to_safetensors(
     """Fills a folder with a model's files; the log-probabilities by which it judges pairs."""
     from safetensors.torch import save
 
-    for name in json.loads((opened.folder / MANIFEST).read_text(encoding="utf-8")):
-        if name != BASE:
-            shutil.copyfile(opened.folder / name, folder / name)
-    if (opened.folder / BASE).exists():  # what was copied are adapters
+    files = read_manifest(opened.folder)  # of nothing but a model: this was checked
+    for name in files.keys() - {BASE}:
+        with open_regular(opened.folder / name) as file, open(folder / name, "xb") as copy:
+            shutil.copyfileobj(file, copy)
+    if BASE in files:  # what was copied are adapters
         (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)
     copied = open_model(folder)

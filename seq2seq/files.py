@@ -4,11 +4,14 @@ Durable means: written beside its place, flushed to disk, then renamed. A reader
 or the new one, whenever the power fails.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
+import re
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from seq2seq.errors import UserError
+from seq2seq.layout import CONFIG, MODEL_FILES, REPLACE, TOKENIZERS, WEIGHTS
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -113,12 +117,42 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raise an OSError if it is a link, a pipe or a device.
+
+    Other people's folders may hold them: a pipe would block, and a link leads elsewhere.
+    """
+    refused = OSError(errno.EINVAL, "is not a regular file", str(path))
+    if not stat.S_ISREG(path.lstat().st_mode):  # opening a device can have effects of its own
+        raise refused
+    flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")]
+    file = open(os.open(path, os.O_RDONLY | sum(flags)), "rb")  # noqa: SIM115 (it is returned)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
+        file.close()
+        raise refused
+    return file
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file; raise an OSError if it has more bytes than `limit`."""
+    with open_regular(path) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"is larger than {limit:,} bytes", str(path))
+    return content
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return digest_of(file)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of what is left to read of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -128,6 +162,8 @@ def fingerprint(value: Any) -> str:
 
 
 MANIFEST = "manifest.json"
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SMALL = 1 << 20  # bytes, at most, of JSON about other files
 
 
 def write_manifest(folder: Path) -> None:
@@ -140,28 +176,82 @@ def write_manifest(folder: Path) -> None:
     write_json(folder / MANIFEST, files)
 
 
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the files that a manifest names, by name; raise a ValueError if it is no manifest.
+
+    Names are plain: none leads out of the folder, and none is hidden.
+    """
+    try:
+        recorded = json.loads(read_regular(folder / MANIFEST, SMALL))
+        entries = {name: (entry["bytes"], entry["sha256"]) for name, entry in recorded.items()}
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError("not the form of a manifest") from error
+    for name, (size, digest) in entries.items():
+        if not (PLAIN_NAME.fullmatch(name) and type(size) is int and isinstance(digest, str)):
+            raise ValueError(f"not an entry of a manifest: {name}")
+    return {name: {"bytes": size, "sha256": digest} for name, (size, digest) in entries.items()}
+
+
 def check_manifest(folder: Path, remedy: str, *, unread: Collection[str] = ()) -> None:
     """Raises a UserError that names every file that is missing or altered.
 
     Of those that will stay `unread` only presence and size are looked at.
     """
-    try:
-        recorded = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        problems = []
-        for name, entry in recorded.items():
-            file = folder / name
-            if not file.is_file():
-                problems.append(f"{name} is missing")
-            elif file.stat().st_size != entry["bytes"] or (
-                name not in unread and sha256(file) != entry["sha256"]
-            ):
-                problems.append(f"{name} has been altered")
-    except FileNotFoundError:
-        problems = [f"{MANIFEST} is missing"]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        problems = [f"{MANIFEST} has been altered"]
-    if problems:
+    if problems := [*manifest_problems(folder, unread)]:
         raise UserError(f"{folder} cannot be used: {', '.join(problems)}; {remedy}")
+
+
+def check_model(folder: Path, *, unread: Collection[str] = ()) -> None:
+    """Raise a UserError that says why a model folder cannot be used, as `check_manifest` does.
+
+    It must have all files of a model, and its manifest must name each of them and no others.
+    """
+    problems = [*manifest_problems(folder, unread)] or [*model_problems(folder)]
+    if problems:
+        raise UserError(f"{folder} cannot be used: {', '.join(problems)}; {REPLACE}")
+
+
+def manifest_problems(folder: Path, unread: Collection[str]) -> Iterator[str]:
+    """Yield each way in which the files of a folder differ from its manifest."""
+    try:
+        recorded = read_manifest(folder)
+    except FileNotFoundError:
+        yield f"{MANIFEST} is missing"
+        return
+    except ValueError:
+        yield f"{MANIFEST} has been altered"
+        return
+    except OSError as error:
+        yield f"{MANIFEST} {error.strerror}"
+        return
+    for name, entry in recorded.items():
+        if problem := file_problem(folder / name, entry, read=name not in unread):
+            yield f"{name} {problem}"
+
+
+def file_problem(path: Path, entry: dict[str, Any], *, read: bool) -> str | None:
+    """Return in which way a file differs from its entry in a manifest; None if it does not."""
+    try:
+        with open_regular(path) as file:
+            same = os.fstat(file.fileno()).st_size == entry["bytes"]
+            same = same and (not read or digest_of(file) == entry["sha256"])
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return error.strerror
+    return None if same else "has been altered"
+
+
+def model_problems(folder: Path) -> Iterator[str]:
+    """Yield each way in which a manifest names other files than those of a model."""
+    named = read_manifest(folder).keys()
+    for name in sorted(named - {*MODEL_FILES}):
+        yield f"{MANIFEST} names {name}, which is not a file of a model"
+    one, *sides = TOKENIZERS
+    needed = [CONFIG, WEIGHTS] if one in named else [CONFIG, WEIGHTS, *sides]
+    present = [name for name in MODEL_FILES if os.path.lexists(folder / name)]
+    for name in sorted({*needed, *present} - named):
+        yield f"{MANIFEST} does not name {name}"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ runs/<name>/
     environment.json          what it was last trained with: versions, machine, threads
     checkpoints/step-<update>/
     best/                     a model folder
-<model folder>/
+<model folder>/              nothing but MODEL_FILES and the manifest is ever read or copied
     config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json,
     and base.json, if the weights are adapters for another model's
 """
@@ -26,5 +26,7 @@ WEIGHTS = "model.safetensors"
 BASE = "base.json"
 ORIGINS = "origins.json"
 SCORES = "scores.json"
+TOKENIZERS = ("tokenizer.model", "tokenizer.source.model", "tokenizer.target.model")
+MODEL_FILES = (CONFIG, *TOKENIZERS, WEIGHTS, BASE, SCORES)
 
 REPLACE = "copy the folder again from where it came, or train again"  # a damaged model

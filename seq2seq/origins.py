@@ -21,10 +21,17 @@ from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import leads
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import standing
-from seq2seq.layout import BEST, CHECKPOINTS
+from seq2seq.layout import BEST, CHECKPOINTS, WEIGHTS
 from seq2seq.models import Seq2Seq
 from seq2seq.models.adapters import adapt, own_parameters, scale_of
-from seq2seq.models.folder import base_of, hash_of, read_weights
+from seq2seq.models.folder import (
+    base_beside,
+    base_of,
+    check_fit,
+    hash_of,
+    read_weights,
+    stored_shapes,
+)
 from seq2seq.models.parts import named_by, parts_named
 from seq2seq.runs import Opened, open_model
 
@@ -126,6 +133,13 @@ def completed(config: Config) -> Config:
     if origins is None:
         return config
     origin = origins.decoder
+    if config.training.lora and base_beside(origin.folder) is not None:
+        raise ConfigError(
+            f"training.lora: {origin.folder} (training.init_from) holds adapters itself; make a "
+            "model of all weights of it (seq2seq export --to safetensors), and start from that"
+        )
+    for one in origins[not origins.are_two :]:  # before a model of their size is built
+        check_fit(one.config, one.tokenizers, stored_shapes(one.folder), one.folder / WEIGHTS)
     there = dict(origin.config.tokenizer)
     for name in sorted(config.tokenizer.model_fields_set):
         if (asked := getattr(config.tokenizer, name)) != there[name]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from seq2seq.config import Config, load
 from seq2seq.console import say
-from seq2seq.data.tokenizer import Tokenizers
+from seq2seq.data.tokenizer import EOS, Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, standing
+from seq2seq.files import SMALL, check_model, read_regular, standing
 from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, SCORES, WEIGHTS
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
@@ -95,12 +95,38 @@ def open_model(
     folder = find_model(named)
     in_run = (folder.parent / CHECKPOINTS).is_dir()
     results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
-    check_manifest(folder, REPLACE, unread=[WEIGHTS])
-    shared = load(folder / CONFIG).tokenizer.shared
-    config = load((folder.parent if in_run else folder) / CONFIG, overrides)
+    check_model(folder, unread=[WEIGHTS])
+    shared = load_own(folder).tokenizer.shared
+    config = load_own(folder.parent if in_run else folder, overrides)
     if device is not None:
         config = config.model_copy(update={"device": device})
-    return Opened(config, Tokenizers.read(folder, shared=shared), folder, results)
+    return Opened(config, read_tokenizers(folder, shared=shared), folder, results)
+
+
+def load_own(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a run or a model folder, which may be anybody's."""
+    path = folder / CONFIG
+    try:
+        read_regular(path, SMALL)
+    except FileNotFoundError:
+        pass  # `load` says what there is instead
+    except OSError as error:
+        raise UserError(f"{path} cannot be used: it {error.strerror}") from None
+    return load(path, overrides)
+
+
+def read_tokenizers(folder: Path, *, shared: bool) -> Tokenizers:
+    """Return the tokenizers of a model folder; raise a UserError if its files do not hold them."""
+    try:
+        tokenizers = Tokenizers.read(folder, shared=shared)
+    except (RuntimeError, FileNotFoundError):  # the first is SentencePiece's, with a line of C++
+        tokenizers = None
+    if tokenizers is None or min(map(len, tokenizers)) <= EOS:
+        raise UserError(
+            f"{folder} cannot be used: what tokenizer*.model should hold, a SentencePiece model, "
+            f"is not there; {REPLACE}"
+        )
+    return tokenizers
 
 
 def find_model(named: Path) -> Path:

@@ -114,6 +114,24 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What fixtures keep for later goes with the tests."""
+    os.environ["SEQ2SEQ_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A cache of the test's own, which is not made before something is kept in it."""
+    folder = tmp_path_factory.getbasetemp() / "caches" / str(id(request.node))
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def no_chosen_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that whoever runs the tests has chosen does not count."""

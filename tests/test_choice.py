@@ -12,8 +12,7 @@ from tiny import build_tiny, config_of
 from seq2seq.config import Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
-from seq2seq.decoding import choice
-from seq2seq.decoding.choice import CONVERTED
+from seq2seq.decoding import conversions
 from seq2seq.layout import WEIGHTS
 from seq2seq.models.folder import save_model, weights_of
 
@@ -84,20 +83,19 @@ def test_weights_of_a_copy_are_read_once(command, folder, tmp_path, monkeypatch)
     shutil.copytree(folder, tmp_path / "copy", copy_function=shutil.copy)
     os.utime(tmp_path / "copy" / WEIGHTS, (1, 1))
     checked: list[Path] = []
-    check = choice.check_manifest
+    check = conversions.check_model
 
-    def counted(path: Path, *arguments: str) -> None:
+    def counted(path: Path) -> None:
         checked.append(path)
-        check(path, *arguments)
+        check(path)
 
-    monkeypatch.setattr(choice, "check_manifest", counted)
+    monkeypatch.setattr(conversions, "check_model", counted)
     copy = tmp_path / "copy"
     for model, times in ((folder, 0), (copy, 1), (copy, 0)):
         checked.clear()
         result = command("translate", "--model", model, stdin=STDIN)
         assert (result.code, result.err) == (0, "")
         assert checked.count(model) == times
-    assert (tmp_path / "copy" / CONVERTED).is_dir()
 
 
 def test_json_of_alignments_has_them_whoever_searches(command, folder):

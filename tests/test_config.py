@@ -811,7 +811,7 @@ def values(schema: dict[str, Any], definitions: dict[str, Any]) -> st.SearchStra
         case "boolean":
             return st.booleans()
         case "integer":
-            return st.integers(min_value=schema.get("minimum"))
+            return st.integers(schema.get("minimum"), schema.get("maximum"))
         case "number":
             return st.floats(
                 schema.get("minimum", schema.get("exclusiveMinimum")),

@@ -6,9 +6,11 @@ that many translations of a line are nearly as good as the best.
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from errno import EROFS
 from pathlib import Path
@@ -21,16 +23,19 @@ from tiny import batch_of, build_tiny, config_of, learn, learner_of, pairs
 
 from seq2seq.config import Config, Decoding, why_not_ctranslate2
 from seq2seq.config import Tokenizer as TokenizerOptions
+from seq2seq.config.changing import changed
 from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer, Tokenizers, train_tokenizer
-from seq2seq.decoding import choice
+from seq2seq.decoding import choice, conversions
 from seq2seq.decoding.agreement import may_end
-from seq2seq.decoding.choice import CONVERTED, open_engine
+from seq2seq.decoding.choice import open_engine
 from seq2seq.decoding.ctranslate2 import CTranslate2, processors
 from seq2seq.decoding.engine import Engine, Hypothesis, Request
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.pytorch import PyTorch
 from seq2seq.errors import UserError
+from seq2seq.files import write_json, write_manifest
+from seq2seq.layout import MODEL_FILES
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import save_model, weights_of
@@ -416,20 +421,72 @@ CONFIG = with_decoding(config_of(model={"positions": "sinusoidal"}), beam=2)
 SAID = "converting {} for CTranslate2 (once)\n"
 
 
-def test_a_model_is_converted_once(saved, capsys):
+def kept_in(cache: Path) -> Path:
+    """The only conversion of a cache."""
+    (found,) = (path for path in (cache / "conversions").iterdir() if path.is_dir())
+    return found
+
+
+def test_a_model_is_converted_once(saved, cache, capsys):
     open_engine(saved, CONFIG, TOKENIZERS)
     assert capsys.readouterr().err == SAID.format(saved)
-    before = {path: path.stat().st_mtime_ns for path in (saved / CONVERTED).iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in kept_in(cache).iterdir()}
     found = open_engine(saved, CONFIG, TOKENIZERS).search(requests_of(3), CONFIG.decoding)
     assert len(found) == 3
     assert capsys.readouterr().err == ""
-    assert {path: path.stat().st_mtime_ns for path in (saved / CONVERTED).iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in kept_in(cache).iterdir()} == before
+    assert {path.name for path in saved.iterdir()} <= {*MODEL_FILES, "manifest.json"}
 
 
-def test_other_weights_are_converted_anew(saved, model, tmp_path, capsys):
+def test_copies_of_a_model_share_a_conversion(saved, cache, tmp_path, capsys):
+    open_engine(saved, CONFIG, TOKENIZERS)
+    shutil.copytree(saved, tmp_path / "copy")
+    capsys.readouterr()
+    open_engine(tmp_path / "copy", CONFIG, TOKENIZERS)
+    assert capsys.readouterr().err == ""
+    kept_in(cache)
+
+
+def test_a_conversion_beside_a_model_is_not_used(saved, model, tmp_path, capsys):
+    """As a stranger may have put it there, or a version of before."""
+    other = build_tiny(CONFIG, seed=5).eval()
+    folder = saved / "ctranslate2"
+    folder.mkdir()
+    convert(other, TOKENIZERS, CONFIG.data.max_length, folder)
+    made_of = conversions.origin(saved, CONFIG, TOKENIZERS)
+    write_json(folder / "origin.json", made_of)
+    write_manifest(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    engine = open_engine(saved, CONFIG, TOKENIZERS)
+    assert capsys.readouterr().err == SAID.format(saved)
+    requests, options = requests_of(20), Decoding(beam=1)
+    agree(engine.search(requests, options), PyTorch(model).search(requests, options))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": {"heads": 4}},  # the same weights by name and shape
+        {"model": {"activation": "gelu"}},
+        {"model": {"norm": "pre", "positions": "none"}},
+        {"data": {"max_length": 9}},
+    ],
+)
+def test_the_same_weights_of_another_model_are_converted_anew(change, saved, capsys):
+    """Else a stranger's config could put a conversion in the place of that of a known model."""
+    open_engine(saved, CONFIG, TOKENIZERS)
+    capsys.readouterr()
+    other = CONFIG
+    for section, options in change.items():
+        other = changed(other, section, options)
+    open_engine(saved, other, TOKENIZERS)
+    assert capsys.readouterr().err == SAID.format(saved)
+
+
+def test_other_weights_are_converted_anew(saved, tmp_path, capsys):
     open_engine(saved, CONFIG, TOKENIZERS)
     other = folder_of(tmp_path / "other", build_tiny(CONFIG, seed=5).eval(), CONFIG)
-    shutil.copytree(saved / CONVERTED, other / CONVERTED)
     capsys.readouterr()
     engine = open_engine(other, CONFIG, TOKENIZERS)
     assert capsys.readouterr().err == SAID.format(other)
@@ -442,29 +499,78 @@ def test_other_weights_are_converted_anew(saved, model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", ["model.bin", "config.json", "origin.json", "manifest.json"])
-def test_a_damaged_conversion_is_made_anew(name, saved, capsys):
+def test_a_damaged_conversion_is_made_anew(name, saved, cache, capsys):
     open_engine(saved, CONFIG, TOKENIZERS)
-    content = (saved / CONVERTED / name).read_bytes()
-    damaged = content[:-9] + b"\0" * 9
-    (saved / CONVERTED / name).write_bytes(damaged)
+    file = kept_in(cache) / name
+    content = file.read_bytes()
+    file.write_bytes(content[:-9] + b"\0" * 9)
     capsys.readouterr()
     open_engine(saved, CONFIG, TOKENIZERS)
     assert capsys.readouterr().err == SAID.format(saved)
-    assert (saved / CONVERTED / name).read_bytes() == content
+    assert file.read_bytes() == content
 
 
-def test_where_nothing_can_be_written_a_conversion_serves_once(saved, monkeypatch, capsys):
+def test_where_nothing_can_be_written_a_conversion_serves_once(saved, cache, monkeypatch, capsys):
     def refuse(path: Path) -> None:
         raise OSError(EROFS, "Read-only file system", str(path))
 
-    monkeypatch.setattr(choice, "new_folder", refuse)
+    monkeypatch.setattr(conversions, "new_folder", refuse)
     engine = open_engine(saved, CONFIG, TOKENIZERS)
     assert isinstance(engine, CTranslate2)
     assert engine.search(requests_of(3), CONFIG.decoding)
     assert capsys.readouterr().err == SAID.format(saved) + (
-        f"{saved} cannot keep a conversion (Read-only file system); it is made for this time only\n"
+        "no conversion can be kept (Read-only file system): it is made for this time only; set "
+        "SEQ2SEQ_CACHE to a folder of yours\n"
     )
-    assert not (saved / CONVERTED).exists()
+    assert {path.name for path in (cache / "conversions").iterdir()} <= {".lock"}
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are those of POSIX")
+@pytest.mark.parametrize("kind", ["writable", "link"])
+def test_a_cache_that_others_can_write_to_is_not_used(kind, saved, cache, tmp_path, capsys):
+    cache.mkdir(parents=True)
+    if kind == "link":
+        (tmp_path / "theirs").mkdir(mode=0o700)
+        (cache / "conversions").symlink_to(tmp_path / "theirs")
+    else:
+        (cache / "conversions").mkdir()
+        (cache / "conversions").chmod(0o777)
+    assert isinstance(open_engine(saved, CONFIG, TOKENIZERS), CTranslate2)
+    assert "conversions is not a folder of this user alone)" in capsys.readouterr().err
+    assert not list((cache / "conversions").iterdir())
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
+    monkeypatch.delenv("SEQ2SEQ_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which the standard says to ignore
+    assert conversions.cache_folder() == tmp_path / "home" / ".cache" / "seq2seq"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert conversions.cache_folder() == tmp_path / "xdg" / "seq2seq"
+    monkeypatch.setenv("SEQ2SEQ_CACHE", str(tmp_path / "own"))
+    assert conversions.cache_folder() == tmp_path / "own"
+
+
+def test_a_cache_that_is_full_loses_what_was_not_used_for_longest(tmp_path, monkeypatch):
+    monkeypatch.setattr(conversions, "KEPT", 25)
+    ages = {"a": 1, "b": 2 * 86_400, "c": 3 * 86_400, "d": 4 * 86_400}
+    folders = {name: tmp_path / (name * 64) for name in ages}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "model.bin").write_bytes(b"0123456789")
+        os.utime(folder, (time.time() - ages[name],) * 2)
+    (tmp_path / "mine").mkdir()
+    conversions.clean(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a" * 64, "b" * 64, "mine"}
+    monkeypatch.setattr(conversions, "KEPT", 0)
+    conversions.clean(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"a" * 64, "mine"}  # it is in use
+
+
+def test_more_positions_than_a_table_should_have_are_for_our_own_search(saved):
+    long = changed(CONFIG, "data", {"max_length": 10**9})
+    assert isinstance(open_engine(saved, long, TOKENIZERS), PyTorch)
 
 
 def test_the_engine_that_can_serves(saved, tmp_path, monkeypatch):

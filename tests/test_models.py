@@ -750,21 +750,21 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "name"),
+    ("change", "reason"),
     [
-        ({"ffn_dim": 16}, "decoder.0.feed_forward.0.bias"),
-        ({"encoder_layers": 1}, "encoder.1.attention.memory.bias"),
-        ({"decoder_layers": 3}, "decoder.2.cross_attention.memory.bias"),
-        ({"share_embeddings": "target"}, "embeddings.target.weight"),
+        ({"ffn_dim": 16}, "decoder.0.feed_forward.0.bias is 12, not 16"),
+        ({"encoder_layers": 1}, "the model has no encoder.1.attention.memory.bias"),
+        ({"decoder_layers": 3}, "decoder.2.cross_attention.memory.bias is missing"),
+        ({"share_embeddings": "target"}, "embeddings.target.weight is missing"),
     ],
 )
-def test_weights_that_do_not_fit_the_config_are_named(change, name, folder):
+def test_weights_that_do_not_fit_the_config_are_named(change, reason, folder):
     config = whole_config("transformer", shared=True)
     other = config.model_copy(update={"model": config.model.model_copy(update=change)})
     (folder / "config.yaml").write_text(dump(other), encoding="utf-8")
     write_manifest(folder)
     weights = folder / "model.safetensors"
-    assert complaint(folder) == f"{weights} does not fit the config beside it: {name} differs"
+    assert complaint(folder) == f"{weights} does not fit the config beside it: {reason}"
 
 
 def test_a_device_is_one_that_is_here(monkeypatch):

@@ -8,7 +8,16 @@ from pydantic import BeforeValidator, Field
 
 from seq2seq.config.objectives import TRANSLATION, Objective, pieces_of
 from seq2seq.config.rules import Filter
-from seq2seq.config.section import FREE, Count, Name, Positive, PositiveOrZero, Section, Text
+from seq2seq.config.section import (
+    FREE,
+    Count,
+    Length,
+    Name,
+    Positive,
+    PositiveOrZero,
+    Section,
+    Text,
+)
 
 
 def _number_as_text(value: Any) -> Any:
@@ -207,7 +216,7 @@ class Data(Section):
     """What training pairs must pass, in order: rules such as empty or {rule: length, max: 100}."""
     temperature: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 1.0
     """Corpora share training by size ** (1 / temperature); 5 favours small ones (multilingual)."""
-    max_length: Count = 256
+    max_length: Length = 256
     """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
     max_unpacked: Annotated[Positive, FREE] = 100.0
     """The largest that a packed file may become, in gigabytes; a bomb has no end."""

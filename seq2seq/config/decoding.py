@@ -15,6 +15,8 @@ from seq2seq.config.section import (
     Share,
 )
 
+Hypotheses = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+
 
 class Decoding(Section):
     """How translations are searched for."""
@@ -23,7 +25,7 @@ class Decoding(Section):
     """Who searches: CTranslate2 for what it serves, or our own search; auto chooses."""
     precision: Annotated[Literal["fp32", "bf16", "int8"], FREE] = "fp32"
     """What is computed in: bf16 with our own search only, int8 with CTranslate2 only."""
-    beam: Annotated[Count, FREE] = 5
+    beam: Annotated[Hypotheses, FREE] = 5
     """Hypotheses kept at each step; 1 is greedy search. Validation is always greedy."""
     length_penalty: Annotated[PositiveOrZero, FREE] = 1.0
     """Alpha: how far the scores of long hypotheses are lifted before they are compared."""
@@ -31,7 +33,7 @@ class Decoding(Section):
     """What divides a score: ((5 + length) / 6) ** alpha (Wu et al. 2016), or length ** alpha."""
     coverage_penalty: Annotated[PositiveOrZero, FREE] = 0.0
     """Beta: how far source words that got little attention lower a score (Wu et al. 2016)."""
-    n_best: Annotated[Count, FREE] = 1
+    n_best: Annotated[Hypotheses, FREE] = 1
     """Translations to give of each line, the best first."""
     diversity_groups: Annotated[Count, FREE] = 1
     """Parts of the beam that search apart from each other (Vijayakumar et al. 2018)."""
@@ -51,7 +53,7 @@ class Decoding(Section):
     """What samples are drawn by; a line's sample depends on it and the line's number alone."""
     risk: Annotated[Literal["none", "chrf", "bleu"], FREE] = "none"
     """Give the translation that is most like all others found (minimum Bayes risk), by a score."""
-    candidates: Annotated[Count, FREE] = 16
+    candidates: Annotated[Hypotheses, FREE] = 16
     """Translations of a line to choose from by risk: samples, or the best of the beam."""
     min_length: Annotated[CountOrZero, FREE] = 0
     """Pieces that a translation must have."""
@@ -59,13 +61,13 @@ class Decoding(Section):
     """Pieces per source piece that a translation must have."""
     max_length: Annotated[Count | None, FREE] = None
     """Pieces that a translation may have; data.max_length bounds it in any case."""
-    max_length_ratio: Annotated[Positive, FREE] = 2.0
+    max_length_ratio: Annotated[float, FREE, Field(strict=True, gt=0, le=1_000)] = 2.0
     """A translation has at most so many pieces per source piece, and ten more."""
     no_repeat_ngram: Annotated[CountOrZero, FREE] = 0
     """No so many pieces stand side by side twice in a translation; 0: they may."""
     repetition_penalty: Annotated[float, FREE, Field(strict=True, ge=1)] = 1.0
     """What multiplies the cost of pieces that the translation has already (Keskar et al. 2019)."""
-    batch_tokens: Annotated[Count, FREE] = 8192
+    batch_tokens: Annotated[int, FREE, Field(strict=True, ge=1, le=10**7)] = 8192
     """The most padded source positions, times beam, of a search; several may go side by side."""
 
     def conflicts(self) -> Iterator[tuple[str, str]]:

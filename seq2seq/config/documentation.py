@@ -51,7 +51,7 @@ MESSAGES = {
     "greater_than": "must be more than {gt:g}, not {value}",
     "greater_than_equal": "must be {ge:g} or more, not {value}",
     "less_than": "must be less than {lt:g}, not {value}",
-    "less_than_equal": "must be {le:g} or less, not {value}",
+    "less_than_equal": "must be {le:,.12g} or less, not {value}",
     "list_type": "must be a list such as [a, b], not {value}",
     "too_short": "must be a list of {min_length} or more, not of {actual_length}",
     "too_long": "must be a list of {max_length} or fewer, not of {actual_length}",

@@ -5,11 +5,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from seq2seq.config.section import (
-    Count,
-    Section,
-    Share,
-)
+from seq2seq.config.section import Layers, Section, Share, Width
 
 SHARED_EMBEDDINGS = Literal["all", "target", "none"]
 
@@ -19,15 +15,15 @@ class Transformer(Section):
 
     kind: Literal["transformer"] = "transformer"
     """The model: transformer, or lstm."""
-    dim: Count = 256
+    dim: Width = 256
     """Width of the model."""
-    ffn_dim: Count = 1024
+    ffn_dim: Width = 1024
     """Inner width of the feed-forward layers."""
-    heads: Count = 4
+    heads: Width = 4
     """Attention heads; they share the width evenly."""
-    encoder_layers: Count = 3
+    encoder_layers: Layers = 3
     """Number of encoder layers."""
-    decoder_layers: Count = 3
+    decoder_layers: Layers = 3
     """Number of decoder layers."""
     norm: Literal["pre", "post"] = "pre"
     """Norm before each sub-layer (steadier), or after it, as first published."""
@@ -37,7 +33,7 @@ class Transformer(Section):
     """How positions are told apart: by distances (the first three), or by what embeddings get."""
     activation: Literal["relu", "gelu", "geglu", "swiglu"] = "relu"
     """Inside the feed-forward layers; geglu and swiglu are gated, with a third matrix."""
-    kv_heads: Count | None = None
+    kv_heads: Width | None = None
     """Heads of keys and values, each for a group of heads (Ainslie et al. 2023); null: as many."""
     autoregression: Literal["self_attention", "ssru"] = "self_attention"
     """What the decoder knows its own words by: attention, or a light and faster recurrence."""
@@ -77,13 +73,13 @@ class Recurrent(Section):
     """The model: transformer, or lstm."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """The recurrent cell."""
-    dim: Count = 512
+    dim: Width = 512
     """Width of the decoder's state; a bidirectional encoder has half of it a side."""
-    embedding_dim: Count = 256
+    embedding_dim: Width = 256
     """Width of the embeddings, and of what the output layer sees."""
-    encoder_layers: Count = 1
+    encoder_layers: Layers = 1
     """Number of encoder layers."""
-    decoder_layers: Count = 1
+    decoder_layers: Layers = 1
     """Number of decoder layers."""
     bidirectional: bool = True
     """Whether the encoder reads from both ends."""

@@ -110,5 +110,7 @@ def _values(schema: dict[str, Any]) -> str:
     words |= {"integer": "whole number", "number": "number"}
     ranges = {"minimum": "{} or more", "exclusiveMinimum": "more than {}"}
     ranges |= {"maximum": "{} or less", "exclusiveMaximum": "less than {}"}
+    if "minimum" in schema and "maximum" in schema:
+        return f"{words[kind]}, {schema['minimum']:,} to {schema['maximum']:,}"
     bounds = [text.format(schema[bound]) for bound, text in ranges.items() if bound in schema]
     return f"{words[kind]}, {' and '.join(bounds)}" if bounds else words[kind]

@@ -29,10 +29,15 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 FREE = "free"  # marks an option that may change between stop and resume: it changes no result
 
+# The upper bounds of sizes are far beyond any use. They keep a config that anybody may have
+# written, as in a model folder, from taking all memory or time before it is compared with weights.
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Count = Annotated[int, Field(strict=True, ge=1)]
 CountOrZero = Annotated[int, Field(strict=True, ge=0)]
+Width = Annotated[int, Field(strict=True, ge=1, le=10**6)]
+Layers = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+Length = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 PositiveOrZero = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, lt=1)]

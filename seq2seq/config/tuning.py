@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from seq2seq.config.section import FREE, Count, Positive, Section, Share, Text
+from seq2seq.config.section import FREE, Positive, Section, Share, Text, Width
 
 
 class Lora(Section):
     """Small matrices that learn in place of the weights they are added to (Hu et al. 2021)."""
 
-    rank: Count = 8
+    rank: Width = 8
     """Rows of the first matrix and columns of the second, whose product is added to a weight."""
     alpha: Positive = 16.0
     """What the product is multiplied by, divided by rank."""

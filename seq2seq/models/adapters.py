@@ -81,12 +81,22 @@ def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def merged(
     weights: Mapping[str, Tensor], adapters: Mapping[str, Tensor], scale: float
 ) -> dict[str, Tensor]:
-    """Weights with adapters added to those that they are for, by the names of the weights."""
+    """Weights with adapters added to those that they are for, by the names of the weights.
+
+    Raises a ValueError for an adapter of another shape: the product of two small ones can be huge.
+    """
     found = dict(weights)
-    for name, up in adapters.items():
-        place, _, part = name.rpartition(".")
-        if part == UP:
-            change = up.double() @ adapters[f"{place}.{DOWN}"].double()
-            weight = found[f"{place}.weight"]
-            found[f"{place}.weight"] = torch.add(weight, scale * change).to(weight.dtype)
+    for place in sorted({name.rpartition(".")[0] for name in adapters}):
+        up, down = adapters.get(f"{place}.{UP}"), adapters.get(f"{place}.{DOWN}")
+        weight = weights.get(f"{place}.weight")
+        if up is None or down is None or weight is None:
+            raise ValueError(f"{place} has no {UP}, {DOWN} or weight")
+        rank = up.shape[-1:].numel()
+        if (up.shape, down.shape) != ((len(weight), rank), (rank, *weight.shape[1:])):
+            shapes = ", ".join(str(list(one.shape)) for one in (up, down, weight))
+            raise ValueError(f"{UP}, {DOWN} and weight of {place} have the shapes {shapes}")
+        change = up.double() @ down.double()
+        found[f"{place}.weight"] = torch.add(weight, scale * change).to(weight.dtype)
+    if odd := sorted(name for name in adapters if name.rpartition(".")[2] not in (UP, DOWN)):
+        raise ValueError(f"{odd[0]} is not an adapter")
     return found

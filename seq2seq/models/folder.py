@@ -4,7 +4,10 @@ Nothing in it can run code: weights are safetensors, the rest YAML, JSON and Sen
 and hashes are checked before a parser sees a byte.
 """
 
+import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +16,23 @@ import torch
 from torch import Tensor
 
 from seq2seq.config import Config, dump
+from seq2seq.console import printable, say
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.distributed import shared_out_like
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import (
-    MANIFEST,
-    check_manifest,
+    SMALL,
+    check_model,
     new_folder,
+    read_manifest,
+    read_regular,
     standing,
     strict,
     write_json,
     write_manifest,
 )
 from seq2seq.layout import BASE, CONFIG, REPLACE, SCORES, WEIGHTS
-from seq2seq.models import Seq2Seq, build
+from seq2seq.models import Seq2Seq, build, build_shapes
 from seq2seq.models.adapters import merged, own_parameters
 
 
@@ -60,6 +66,7 @@ def load_model(
 ) -> Seq2Seq:
     """A model that is ready to translate; raises a UserError that says what is wrong with it."""
     weights = read_weights(folder)
+    check_fit(config, tokenizers, shapes_of(weights), folder / WEIGHTS)
     model = build(config, len(tokenizers.source), len(tokenizers.target))
     set_weights(model, weights, folder / WEIGHTS)
     return model.to(device).eval()
@@ -70,26 +77,76 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
     Raises a UserError that says what is damaged, or which base is missing or another.
     """
-    from safetensors.torch import load
-
-    check_manifest(folder, REPLACE)
-    weights = load((folder / WEIGHTS).read_bytes())
+    check_model(folder, unread=[WEIGHTS])
+    weights = read_tensors(folder)
     base = base_beside(folder)
     if base is None:
         return weights
-    there = standing(Path(base["path"]))
+    there = find_base(folder, base)
+    try:
+        return merged(read_tensors(there), weights, base["scale"])
+    except ValueError as error:
+        raise UserError(
+            f"{folder} does not fit {there}, which it holds adapters for: {error}"
+        ) from None
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of a model folder, whose manifest has been checked, as they are stored.
+
+    The bytes that are parsed are those that were hashed.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    recorded = read_manifest(folder)[WEIGHTS]
+    content = read_regular(folder / WEIGHTS, recorded["bytes"])
+    if hashlib.sha256(content).hexdigest() != recorded["sha256"]:
+        raise UserError(f"{folder} cannot be used: {WEIGHTS} has been altered; {REPLACE}")
+    try:
+        tensors = load(content)
+    except (SafetensorError, KeyError) as error:  # a type of numbers that torch does not have
+        raise not_weights(folder, f"it is not safetensors ({error})") from None
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise not_weights(folder, f"{name} has the type {tensor.dtype}")
+    return tensors
+
+
+def not_weights(folder: Path, reason: str) -> UserError:
+    """Return the error of a file that has the recorded hash and yet does not hold weights."""
+    return UserError(
+        f"{folder} cannot be used: {WEIGHTS} does not hold weights: {printable(reason)}; {REPLACE}"
+    )
+
+
+def find_base(folder: Path, base: Mapping[str, Any]) -> Path:
+    """Return the folder of the model that adapters are for, but for whose weights it is checked.
+
+    It may lie anywhere, as its user named it so when the adapters were trained. Nothing is read
+    there but a model with the recorded hash; whoever gets adapters from others is told from where.
+    """
+    path = Path(base["path"])
+    there = standing(path)
     if not there.is_dir():
         raise UserError(
-            f"{folder} holds adapters for {there}, which is not here; put that model there again, "
-            "or run this where it was trained"
+            f"{folder} holds adapters for {printable(str(there))}, which is not here; put that "
+            "model there again, or run this where it was trained"
         )
-    check_manifest(there, REPLACE, unread=[WEIGHTS])
+    check_model(there, unread=[WEIGHTS])
+    if base_beside(there) is not None:
+        raise UserError(
+            f"{folder} holds adapters for {there}, which holds adapters itself; a base must have "
+            "all weights: seq2seq export --to safetensors makes such a model"
+        )
     if hash_of(there) != base["sha256"]:
         raise UserError(
             f"{folder} holds adapters for {there}, which has other weights now; put back those "
             f"whose SHA-256 is {base['sha256'][:12]}..., or train the adapters again"
         )
-    return merged(read_weights(there), weights, base["scale"])
+    if path.is_absolute() or ".." in path.parts:
+        say(f"{folder} holds adapters; the weights they are added to are read from {there}")
+    return there
 
 
 def base_of(folder: Path, scale: float) -> dict[str, Any]:
@@ -103,18 +160,89 @@ def base_of(folder: Path, scale: float) -> dict[str, Any]:
 def base_beside(folder: Path) -> dict[str, Any] | None:
     """What `base_of` gave when adapters were saved in this folder; None if it has all weights."""
     file = folder / BASE
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    return read_base(file) if file.exists() else None
+
+
+def read_base(file: Path) -> dict[str, Any]:
+    """Return what `base_of` gave, from a file; raise a UserError if it holds anything else."""
+    try:
+        base = json.loads(read_regular(file, SMALL))
+        right = (
+            base.keys() == {"path", "sha256", "scale"}
+            and isinstance(base["path"], str)
+            and bool(base["path"])
+            and "\0" not in base["path"]
+            and re.fullmatch("[0-9a-f]{64}", base["sha256"]) is not None
+            and type(base["scale"]) in (int, float)
+            and math.isfinite(base["scale"])
+        )
+    except (ValueError, TypeError, AttributeError, RecursionError, OSError, OverflowError):
+        right = False
+    if not right:
+        raise UserError(
+            f"{file} must have path, sha256 and scale of the model that adapters are for, and "
+            "nothing else; copy the folder again from where it came"
+        )
+    return dict(base)
 
 
 def hash_of(folder: Path) -> str:
     """The SHA-256 of a model folder's weights, as its manifest has it, which has been checked."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return str(manifest[WEIGHTS]["sha256"])
+    return str(read_manifest(folder)[WEIGHTS]["sha256"])
 
 
 def weights_of(model: Seq2Seq) -> dict[str, Tensor]:
     """The parameters of a model by name; those that are shared, once."""
     return {name: parameter.detach().cpu() for name, parameter in model.named_parameters()}
+
+
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model folder's weights, or of its base's; no weights are loaded."""
+    from safetensors import SafetensorError, safe_open
+
+    check_model(folder)
+    if (base := base_beside(folder)) is not None:
+        folder = find_base(folder, base)
+        check_model(folder)
+    try:
+        with safe_open(folder / WEIGHTS, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise not_weights(folder, f"it is not safetensors ({error})") from None
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each of some tensors or parameters, by name."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_fit(
+    config: Config, tokenizers: Tokenizers, shapes: Mapping[str, tuple[int, ...]], origin: Path
+) -> None:
+    """Raise a UserError unless weights of these shapes are those of a config's model.
+
+    Nothing is allocated: a config that anybody may have written can name any size.
+    """
+    model = build_shapes(config, len(tokenizers.source), len(tokenizers.target))
+    check_shapes(shapes, shapes_of(dict(model.named_parameters())), origin)
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], origin: Path
+) -> None:
+    """Raise a UserError that names a parameter whose shape is not the expected one."""
+    odd = sorted(name for name, _ in found.items() ^ expected.items())
+    if not odd:
+        return
+    name = odd[0]
+    if name not in found:
+        reason = f"{name} is missing"
+    elif name not in expected:
+        reason = f"the model has no {printable(name)}"
+    else:
+        there, wanted = (" x ".join(map(str, some[name])) for some in (found, expected))
+        reason = f"{name} is {there}, not {wanted}"
+    raise UserError(f"{origin} does not fit the config beside it: {reason}")
 
 
 @torch.no_grad()
@@ -124,10 +252,7 @@ def set_weights(model: Seq2Seq, weights: Mapping[str, Tensor], origin: Path) -> 
     Raises a UserError if they are not the model's.
     """
     parameters = own_parameters(model)
-    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    if (found := {name: tuple(weight.shape) for name, weight in weights.items()}) != shapes:
-        odd = sorted(name for name, _ in shapes.items() ^ found.items())
-        raise UserError(f"{origin} does not fit the config beside it: {odd[0]} differs")
+    check_shapes(shapes_of(weights), shapes_of(parameters), origin)
     for name, parameter in parameters.items():
         parameter.copy_(shared_out_like(weights[name], parameter))
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 BUCKETS = 32  # of distances, as T5 has them
 FURTHEST = 128  # distances from here on share a bucket
+AT_FIRST = 1 << 24  # numbers, at most, that a table has before more positions are needed
 
 
 class Turn(NamedTuple):
@@ -61,9 +62,18 @@ def sinusoids(length: int, dim: int) -> Tensor:
 
 
 def angles_of(length: int, dim: int) -> Tensor:
-    """Angles (T, D / 2) that grow with the position, each at a rate of its own."""
-    rates = 10_000.0 ** (-torch.arange(0, dim, 2) / dim)
-    return torch.arange(length)[:, None] * rates
+    """Angles (T, D / 2) that grow with the position, each at a rate of its own.
+
+    They are on the processor even where a model is built for its shapes alone: to compute on `meta`
+    torch imports its compiler first.
+    """
+    rates = 10_000.0 ** (-torch.arange(0, dim, 2, device="cpu") / dim)
+    return torch.arange(length, device="cpu")[:, None] * rates
+
+
+def at_first(max_length: int, dim: int) -> int:
+    """Return the positions of a table that is computed ahead: not all if it would be huge."""
+    return min(max_length, 1 + AT_FIRST // dim)
 
 
 class Sinusoidal(Positions):
@@ -74,7 +84,7 @@ class Sinusoidal(Positions):
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
         self.dim = dim
-        self.register_buffer("table", sinusoids(max_length, dim), persistent=False)
+        self.register_buffer("table", sinusoids(at_first(max_length, dim), dim), persistent=False)
 
     def forward(self, start: int, length: int) -> Tensor:
         table = self.table  # another thread may put another in its place
@@ -89,7 +99,8 @@ class Learned(Positions):
 
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
-        self.table = nn.Parameter(torch.randn(max_length, dim) * dim**-0.5)
+        self.table = nn.Parameter(torch.empty(max_length, dim))
+        nn.init.normal_(self.table, std=dim**-0.5)
 
     def forward(self, start: int, length: int) -> Tensor:
         # behind the last position only padding may be, by which lengths are rounded up for a GPU
@@ -158,7 +169,7 @@ class Alibi(Positions):
 
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
-        head = torch.arange(1, heads + 1)[:, None, None]
+        head = torch.arange(1, heads + 1, device="cpu")[:, None, None]  # see `angles_of`
         slopes = torch.stack([2.0 ** (-8 * (head - shift) / heads) for shift in (0.0, 0.5)])
         self.register_buffer("slopes", slopes, persistent=False)  # (2, H, 1, 1): before, behind
 
@@ -177,7 +188,8 @@ class Rotary(Positions):
     def __init__(self, dim: int, heads: int, max_length: int, *, backwards: bool) -> None:
         super().__init__(dim, heads, max_length, backwards=backwards)
         self.width = dim // heads
-        self.register_buffer("angles", angles_of(max_length, self.width), persistent=False)
+        angles = angles_of(at_first(max_length, self.width), self.width)
+        self.register_buffer("angles", angles, persistent=False)
 
     def relations(self, start: int, length: int) -> Relations:
         """A turn."""
