@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from seq2seq.config import why_not_ctranslate2
+from seq2seq.config import dump, load, why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
@@ -25,7 +25,7 @@ from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import MANIFEST, new_folder, write_json, write_manifest
-from seq2seq.layout import BASE, WEIGHTS
+from seq2seq.layout import BASE, CONFIG, WEIGHTS
 from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import load_model, weights_of
@@ -188,6 +188,8 @@ def to_safetensors(
     for name in json.loads((opened.folder / MANIFEST).read_text(encoding="utf-8")):
         if name != BASE:
             shutil.copyfile(opened.folder / name, folder / name)
+    # an older model's config may have secrets in its URLs
+    (folder / CONFIG).write_text(dump(load(opened.folder / CONFIG)), encoding="utf-8")
     if (opened.folder / BASE).exists():  # what was copied are adapters
         (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)

@@ -64,7 +64,7 @@ class Judged:
             ),
         )
         translates = corpus.objective == TRANSLATION
-        self.text = list(read_pairs(find(corpus, config.data))) if translates else []
+        self.text = list(read_pairs(find(corpus, config.data, None))) if translates else []
 
     def scores(self, model: Seq2Seq, *, translating: bool) -> tuple[dict[str, float], list[str]]:
         """The scores, and the translations if there are any."""

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from seq2seq.config.objectives import TRANSLATION, Objective, pieces_of
 from seq2seq.config.rules import Filter
 from seq2seq.config.section import FREE, Count, Name, Positive, PositiveOrZero, Section, Text
+from seq2seq.config.urls import masked
 
 
 def _number_as_text(value: Any) -> Any:
@@ -21,7 +22,10 @@ def _one_alone(value: Any) -> Any:
 
 def _address(path: str | None) -> Iterator[tuple[str, str]]:
     if path and "://" in path:
-        yield "path", f"{path} is an address; write path: FILE, and the address in urls: [...]"
+        yield (
+            "path",
+            f"{masked(path)} is an address; write path: FILE, and the address in urls: [...]",
+        )
 
 
 def _path_alone(value: Any) -> Any:
@@ -48,7 +52,7 @@ class File(Section):
     path: Text
     """Where it lies, from the folder that the command runs in; ~ and ${NAME} are expanded."""
     urls: Annotated[list[Text], FREE] = []
-    """Where it is fetched from when it is missing: mirrors, tried in order."""
+    """Mirrors to fetch it from when it is missing; ${NAME} is taken from the environment."""
     sha256: Hash | None = None
     """What it must hash to, in hexadecimal; checked before the file is used."""
     member: Text | None = None
@@ -79,7 +83,7 @@ class Source(Section):
     path: Text | None = None
     """Instead of both: a file of pairs, a pattern with {lang}, sacrebleu:…, huggingface:…, or -."""
     urls: Annotated[list[Text], FREE] = []
-    """Where `path` is fetched from when it is missing: mirrors, tried in order."""
+    """Mirrors to fetch `path` from when it is missing; ${NAME} is taken from the environment."""
     sha256: Hashes = []
     """What `path` must hash to; two of them, source first, if {lang} in it makes two files."""
     member: Text | None = None
@@ -158,6 +162,12 @@ class Corpus(Source):
         """Where the pairs come from, in order."""
         return self.parts or [self]
 
+    @property
+    def by_reference(self) -> "list[Corpus]":
+        """The corpus itself and, of a test set, its source beside each of the other references."""
+        others = (Corpus(source=self.source, target=file) for file in self.references)
+        return [self, *others]
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from super().conflicts()
         if self.references and not (self.source and self.target):
@@ -203,7 +213,7 @@ class Data(Section):
     max_length: Count = 256
     """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
     max_unpacked: Annotated[Positive, FREE] = 100.0
-    """The largest that a packed file may become, in gigabytes; a bomb has no end."""
+    """The largest that a file may be when fetched or unpacked, in gigabytes; some have no end."""
     prepared: Annotated[Text | None, FREE] = None
     """The folder for prepared data; data/prepared/<name> unless given."""
 

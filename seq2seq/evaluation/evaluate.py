@@ -28,18 +28,20 @@ def evaluate(
     tag: str | None,
     metrics: Sequence[str],
     details: bool,
+    fetch: bool = False,
 ) -> None:
     """Prints the scores of a model on its test sets or on given files, or of a file alone.
 
     `compare` are other models, or other files, whose differences from the first are tested;
     `metrics` are those of the config unless given; `details` are slices of the test set, and the
-    lines in which systems differ most, which JSON has in any case.
+    lines in which systems differ most, which JSON has in any case. Test sets that are missing are
+    fetched only if `fetch` says so.
     """
     check_metrics(metrics)
     if hypothesis is not None:
-        if not references or source is not None or model is not None or overrides:
+        if not references or source is not None or model is not None or overrides or fetch:
             raise ConfigError(
-                "--hypothesis goes with --reference, and with no model, --source or --set"
+                "--hypothesis goes with --reference, and with no model, --source, --set or --fetch"
             )
         results = [
             Result(None, str(path), {hypothesis.name: score_files(path, references, metrics)})
@@ -48,13 +50,19 @@ def evaluate(
     else:
         if (source is None) != (not references):
             raise ConfigError("--source and --reference go together")
+        if fetch and source is not None:
+            raise ConfigError("--fetch is for the test sets of a config, not for --source")
         if tag and source is None:
             raise ConfigError("--tag goes with --source; a test set has its tag in the config")
         if output and compare:
             raise ConfigError("--output is for one model; with --compare, each has its own folder")
         opened = [open_model(one, overrides, device=device) for one in (model, *compare)]
         data = opened[0].config.data
-        tests = [given(source, references, tag, data)] if source else read_sets(opened[0])
+        tests = (
+            [given(source, references, tag, data)]
+            if source
+            else read_sets(opened[0], fetching=fetch)
+        )
         results = [score_model(one, tests, metrics, output) for one in opened]
     if as_json:
         print(json.dumps(as_object(results), indent=2, ensure_ascii=False))

@@ -1,15 +1,16 @@
 """Test sets: those that a config names, and files that a person names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from seq2seq.config import Corpus, Data, File
+from seq2seq.data.prepared import all_at_once
 from seq2seq.errors import UserError
 from seq2seq.runs import Opened
-from seq2seq.text.corpus import read_pairs
-from seq2seq.text.rows import Pair
-from seq2seq.text.sources import check, find
+from seq2seq.text.corpus import Text, read_pairs
+from seq2seq.text.download import Fetching
+from seq2seq.text.sources import check, find, of_stranger
 
 
 class Test(NamedTuple):
@@ -27,45 +28,44 @@ def given(source: Path, references: Sequence[Path], tag: str | None, data: Data)
     sides = [
         Corpus(source=File(path=str(source)), target=File(path=str(path))) for path in references
     ]
-    return _read(source.name, sides, tag, data)
+    return _read(source.name, [_find(side, data, None) for side in sides], tag)
 
 
-def read_sets(opened: Opened) -> list[Test]:
-    """The test sets of a model's config; a UserError if it has none."""
-    corpora = opened.config.data.test
+def read_sets(opened: Opened, *, fetching: bool = False) -> list[Test]:
+    """Return the test sets of a model's config; a UserError if it has none.
+
+    What is missing is fetched only if the user asks for `fetching`: whoever wrote the config chose
+    the servers and the paths.
+    """
+    data = opened.config.data
+    corpora = data.test
     if not corpora:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
         )
+    allowed = of_stranger(data) if fetching else None
+    sides = {name: corpus.by_reference for name, corpus in corpora.items()}
+    every = [side for some in sides.values() for side in some]
+    found = iter(all_at_once(lambda side: _find(side, data, allowed), every))
     return [
-        _read(
-            name,
-            [
-                corpus,
-                *(Corpus(source=corpus.source, target=file) for file in corpus.references),
-            ],
-            corpus.tag,
-            opened.config.data,
-        )
-        for name, corpus in corpora.items()
+        _read(name, [next(found) for _ in some], corpora[name].tag) for name, some in sides.items()
     ]
 
 
-def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data) -> Test:
-    """The test set of corpora with the same sources: the targets of each are references."""
-    first, *others = ([*_read_parts(corpus, data)] for corpus in corpora)
+def _find(corpus: Corpus, data: Data, allowed: Fetching | None) -> list[Text]:
+    """Return the text of a corpus, whose files must be the right ones, or are fetched."""
+    texts = find(corpus, data, allowed)
+    all_at_once(lambda file: check(file, allowed), [file for text in texts for file in text.files])
+    return texts
+
+
+def _read(name: str, corpora: Sequence[list[Text]], tag: str | None) -> Test:
+    """Return the test set of corpora with the same sources: the targets of each are references."""
+    first, *others = (
+        [(text.name, list(read_pairs([text]))) for text in texts] for texts in corpora
+    )
     sources = [pair.source for _, pairs in first for pair in pairs]
     references = [
         [pair.target for _, pairs in parts for pair in pairs] for parts in (first, *others)
     ]
     return Test(name, sources, references, tag, [part for part, pairs in first for _ in pairs])
-
-
-def _read_parts(corpus: Corpus, data: Data) -> Iterator[tuple[str, list[Pair]]]:
-    """What each part is called, and its pairs; files must be the right ones, or are fetched."""
-    texts = find(corpus, data)
-    for text in texts:
-        for file in text.files:
-            check(file)
-    for text in texts:
-        yield text.name, list(read_pairs([text]))
