@@ -180,7 +180,7 @@ def did_you_mean(wrong: Any, choices: Iterable[str]) -> str:
 
 def dotted(keys: Iterable[str | int]) -> str:
     """The name of an option."""
-    return ".".join(map(str, keys))
+    return ".".join(str(_masked(key)) for key in keys)
 
 
 def shown(value: Any, width: int = 60) -> str:

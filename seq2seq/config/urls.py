@@ -14,7 +14,7 @@ HIDDEN = "***"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 SCHEME = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:(?=/))?/*")
-PORT = re.compile(r"\d*|\$\{\w+\}")
+PORT = re.compile(r"\d+|\$\{\w+\}")
 LINK = re.compile(r"(::)(?=[A-Za-z][A-Za-z0-9+.-]*:/)")  # between the URLs of a chain of fsspec's
 ARGUMENT = re.compile(r"([?&;#])([^?&;#=]*=)?[^?&;#]+")
 PATH_ARGUMENT = re.compile(r"(;[^;/=]*=)[^;/]+")

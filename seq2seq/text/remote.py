@@ -40,6 +40,7 @@ RESERVED = "!#$%&'()*+,/:;=?@[]~"  # what a URL may have in it as it is
 
 WEB = ("http", "https")
 SCHEMES = {
+    **dict.fromkeys(WEB, "the web"),
     "s3": "Amazon S3",
     "s3a": "Amazon S3",
     "gs": "Google Cloud Storage",
@@ -50,7 +51,7 @@ SCHEMES = {
     "hdfs": "Hadoop",
     "hf": "the Hugging Face hub",
     "ftp": "FTP",
-}  # of fsspec's
+}  # all but the web are fsspec's
 
 STATUSES = {
     401: "it wants a password",
@@ -95,9 +96,8 @@ def opened(url: str, start: int, *, hashed: bool) -> Iterator[Remote]:
         raise RemoteError("is a chain of URLs; give a single one")
     scheme, there, path = url.partition("://")
     scheme = scheme.strip().lower()
-    if not there or scheme not in (*WEB, *SCHEMES):
-        known = ", ".join((*WEB, *SCHEMES))
-        raise RemoteError(f"is not fetched: its scheme must be one of {known}")
+    if not there or scheme not in SCHEMES:
+        raise RemoteError(f"is not fetched: its scheme must be one of {', '.join(SCHEMES)}")
     url = f"{scheme}://{path}"
     web = scheme in WEB
     with _web_file(url, start, hashed=hashed) if web else _other_file(url, start) as remote:
