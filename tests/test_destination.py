@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from server import Server
 
-from seq2seq.config import File
+from seq2seq.config import Data, File, load
 from seq2seq.errors import UserError
 from seq2seq.files import write_manifest
+from seq2seq.report.significance import references_of
 from seq2seq.text import download
 from seq2seq.text.destination import check_destination
 from seq2seq.text.download import Fetching
@@ -53,8 +54,6 @@ def work(tmp_path, monkeypatch):
 
 def _fetched(path: str, url: str) -> Path:
     """Where a config's file lies, fetched because the user named the config."""
-    from seq2seq.config import Data
-
     data = Data.model_validate({"train": [{"path": path, "urls": [url]}], "valid": "b.tsv"})
     allowed = Fetching(limit=10**6)
     ((file,),) = (text.files for text in find(data.train[0], data, allowed))
@@ -169,6 +168,10 @@ def test_sets_by_name_are_not_fetched_for_a_model_either(own, command, monkeypat
         done = command("evaluate", "runs/toy", "--set", options)
         assert (done.code, done.out) == (1, b"")
         assert re.search(f"is missing; the config names .*{place}.*--fetch", done.err)
+        config = load("runs/toy/config.yaml", [options])
+        for corpus in config.data.test.values():
+            with pytest.raises(UserError, match="is missing; the config names"):
+                references_of(corpus, config)  # as reports read them
 
 
 @pytest.mark.parametrize(

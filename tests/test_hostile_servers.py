@@ -252,8 +252,9 @@ def secure(tmp_path, monkeypatch):
     key, certificate, served = (tmp_path / name for name in ("key", "certificate", "served"))
     subprocess.run(
         [
-            *"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=a".split(),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=a", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
         ],
         check=True,
         capture_output=True,

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server import Answer, Server
 
-from seq2seq.config import dump, load
+from seq2seq.config import File, dump, load
 from seq2seq.config.showing import show
 from seq2seq.config.urls import expanded, masked, masked_text, without_secrets
 from seq2seq.errors import ConfigError, UserError
+from seq2seq.files import write_manifest
 from seq2seq.text import download
 from seq2seq.text.download import Fetching, fetch
 from seq2seq.text.hub import _reason
@@ -144,8 +145,6 @@ def test_exports_of_a_model_of_before_leave_its_secrets_out(own, command):
     )
     assert new != old
     (best / "config.yaml").write_text(new)
-    from seq2seq.files import write_manifest
-
     write_manifest(best)
     for form in ("safetensors", "ctranslate2"):
         done = command("export", "--to", form, "--output", form, "runs/toy")
@@ -200,8 +199,6 @@ def test_a_variable_that_is_not_set_or_that_a_stranger_asks_for_is_named(server,
 
 def test_messages_of_libraries_and_of_checks_are_masked():
     assert _reason(OSError("no https://h/x?sig=hunter2\nfor you")) == "no https://h/x?sig=***"
-    from seq2seq.config import File
-
     file = File(path="a", urls=["https://me:hunter2@h/x"], sha256="a" * 64)
     with pytest.raises(UserError, match=r"again from https://\*\*\*@h/x"):
         verify(file, "b" * 64)

@@ -28,7 +28,7 @@ def given(source: Path, references: Sequence[Path], tag: str | None, data: Data)
     sides = [
         Corpus(source=File(path=str(source)), target=File(path=str(path))) for path in references
     ]
-    return _read(source.name, [_find(side, data, None) for side in sides], tag)
+    return _read(source.name, _find(sides, data, None), tag)
 
 
 def read_sets(opened: Opened, *, fetching: bool = False) -> list[Test]:
@@ -45,18 +45,18 @@ def read_sets(opened: Opened, *, fetching: bool = False) -> list[Test]:
         )
     allowed = of_stranger(data) if fetching else None
     sides = {name: corpus.by_reference for name, corpus in corpora.items()}
-    every = [side for some in sides.values() for side in some]
-    found = iter(all_at_once(lambda side: _find(side, data, allowed), every))
+    found = iter(_find([side for some in sides.values() for side in some], data, allowed))
     return [
         _read(name, [next(found) for _ in some], corpora[name].tag) for name, some in sides.items()
     ]
 
 
-def _find(corpus: Corpus, data: Data, allowed: Fetching | None) -> list[Text]:
-    """Return the text of a corpus, whose files must be the right ones, or are fetched."""
-    texts = find(corpus, data, allowed)
-    all_at_once(lambda file: check(file, allowed), [file for text in texts for file in text.files])
-    return texts
+def _find(corpora: Sequence[Corpus], data: Data, allowed: Fetching | None) -> list[list[Text]]:
+    """Return the text of each corpus, whose files must be the right ones, or are fetched."""
+    found = all_at_once(lambda corpus: find(corpus, data, allowed), corpora)
+    files = [file for texts in found for text in texts for file in text.files]
+    all_at_once(lambda file: check(file, allowed), files)
+    return found
 
 
 def _read(name: str, corpora: Sequence[list[Text]], tag: str | None) -> Test:
