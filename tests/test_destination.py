@@ -12,7 +12,7 @@ from seq2seq.files import write_manifest
 from seq2seq.report.significance import references_of
 from seq2seq.text import download
 from seq2seq.text.destination import check_destination
-from seq2seq.text.download import Fetching
+from seq2seq.text.download import FetchPermission
 from seq2seq.text.sources import find, locate
 
 EVIL = b"touch stolen\n"
@@ -55,7 +55,7 @@ def work(tmp_path, monkeypatch):
 def _fetched(path: str, url: str) -> Path:
     """Where a config's file lies, fetched because the user named the config."""
     data = Data.model_validate({"train": [{"path": path, "urls": [url]}], "valid": "b.tsv"})
-    allowed = Fetching(limit=10**6)
+    allowed = FetchPermission(limit=10**6)
     ((file,),) = (text.files for text in find(data.train[0], data, allowed))
     return locate(file, allowed)
 

@@ -14,7 +14,7 @@ from seq2seq.config.urls import expanded, masked, masked_text, without_secrets
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import write_manifest
 from seq2seq.text import download
-from seq2seq.text.download import Fetching, fetch
+from seq2seq.text.download import FetchPermission, fetch
 from seq2seq.text.hub import _reason
 from seq2seq.text.sources import verify
 
@@ -173,7 +173,7 @@ def test_a_variable_is_expanded_for_the_server_alone(server, monkeypatch, capfd)
     url = f"{server.url}/x.gz".replace("//", "//me:${TOKEN}@") + "?key=${TOKEN}"
     server.answers["/x.gz"] = Answer(break_after=100)
     with pytest.raises(UserError) as raised:
-        fetch(Path("x.gz"), [url], None, Fetching(variables=True))
+        fetch(Path("x.gz"), [url], None, FetchPermission(variables=True))
     told = str(raised.value) + capfd.readouterr().err
     note = json.loads(Path("x.gz.part.json").read_text())
     assert note["url"] == f"{server.url}/x.gz?key=***".replace("//", "//***@")
@@ -183,7 +183,7 @@ def test_a_variable_is_expanded_for_the_server_alone(server, monkeypatch, capfd)
     assert token == "Basic bWU6aHVudGVyMg=="
     monkeypatch.setenv("TOKEN", "hunter22")  # the part goes on all the same
     server.answers.clear()
-    fetch(Path("x.gz"), [url], None, Fetching(variables=True))
+    fetch(Path("x.gz"), [url], None, FetchPermission(variables=True))
     assert server.starts()[-1] > 0
 
 
@@ -191,9 +191,9 @@ def test_a_variable_that_is_not_set_or_that_a_stranger_asks_for_is_named(server,
     monkeypatch.setenv("TOKEN", SECRET)
     urls = [f"{server.url}/x.gz?a=${{NOT_SET}}", f"{server.url}/${{TOKEN}}"]
     with pytest.raises(UserError, match="the environment variable NOT_SET is not set"):
-        fetch(Path("x.gz"), urls[:1], None, Fetching(variables=True))
+        fetch(Path("x.gz"), urls[:1], None, FetchPermission(variables=True))
     with pytest.raises(UserError, match="asks for the environment variable TOKEN"):
-        fetch(Path("x.gz"), urls[1:], None, Fetching())
+        fetch(Path("x.gz"), urls[1:], None, FetchPermission())
     assert not server.requests
 
 

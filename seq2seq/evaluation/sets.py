@@ -9,8 +9,8 @@ from seq2seq.data.prepared import all_at_once
 from seq2seq.errors import UserError
 from seq2seq.runs import Opened
 from seq2seq.text.corpus import Text, read_pairs
-from seq2seq.text.download import Fetching
-from seq2seq.text.sources import check, find, of_stranger
+from seq2seq.text.download import FetchPermission
+from seq2seq.text.sources import check, find, permit_model
 
 
 class Test(NamedTuple):
@@ -43,7 +43,7 @@ def read_sets(opened: Opened, *, fetching: bool = False) -> list[Test]:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
         )
-    allowed = of_stranger(data) if fetching else None
+    allowed = permit_model(data) if fetching else None
     sides = {name: corpus.by_reference for name, corpus in corpora.items()}
     found = iter(_find([side for some in sides.values() for side in some], data, allowed))
     return [
@@ -51,7 +51,9 @@ def read_sets(opened: Opened, *, fetching: bool = False) -> list[Test]:
     ]
 
 
-def _find(corpora: Sequence[Corpus], data: Data, allowed: Fetching | None) -> list[list[Text]]:
+def _find(
+    corpora: Sequence[Corpus], data: Data, allowed: FetchPermission | None
+) -> list[list[Text]]:
     """Return the text of each corpus, whose files must be the right ones, or are fetched."""
     found = all_at_once(lambda corpus: find(corpus, data, allowed), corpora)
     files = [file for texts in found for text in texts for file in text.files]

@@ -29,18 +29,18 @@ from seq2seq.text.remote import BrokenOffError, Remote, RemoteError, has_page_na
 
 WAITS = (1.0, 3.0, 10.0)  # seconds before each attempt to go on
 ADVANCE = 1 << 20  # bytes that must have come before they are all allowed again
-SPARE = 1 << 30  # bytes of the disk that a download leaves free
+SPARE, SHARE = 1 << 30, 20  # a download leaves so many bytes free, or a twentieth of a small disk
 PAGE = (b"<!doctype html", b"<html")
 
 
-class Fetching(NamedTuple):
-    """Permission to fetch what a config names; where it is not given, nothing is fetched."""
+class FetchPermission(NamedTuple):
+    """A limit to what is fetched for a config; where none is given, nothing is fetched."""
 
     limit: int = sys.maxsize  # bytes that a file may have
     variables: bool = False  # whether ${NAME} in URLs may become what the environment has
 
 
-WHATEVER = Fetching()
+UNLIMITED = FetchPermission()
 
 
 def not_fetched(name: str, addresses: Sequence[str]) -> UserError:
@@ -53,7 +53,7 @@ def not_fetched(name: str, addresses: Sequence[str]) -> UserError:
 
 
 def fetch(
-    path: Path, urls: Sequence[str], sha256: str | None, allowed: Fetching = WHATEVER
+    path: Path, urls: Sequence[str], sha256: str | None, allowed: FetchPermission = UNLIMITED
 ) -> None:
     """Put a file in its place, unless it is there, from the first URL that gives it.
 
@@ -109,12 +109,13 @@ def check_room(path: Path, have: int, size: int, limit: int) -> None:
             f"sends more than the {_amount(limit)} that data.max_unpacked allows; raise it if that "
             "is what you want"
         )
-    free = shutil.disk_usage(path.parent).free
-    if size - have > free - SPARE:
+    disk = shutil.disk_usage(path.parent)
+    spare = min(SPARE, disk.total // SHARE)
+    if size - have > disk.free - spare:
         raise UserError(
             f"there is no room for {path}: {_amount(size - have)} are to come, and of the "
-            f"{_amount(free)} that the disk has, {_amount(SPARE)} are left free; free some space "
-            "and run the same command again"
+            f"{_amount(disk.free)} that the disk has, {_amount(spare)} are left free; free some "
+            "space and run the same command again"
         )
 
 

@@ -20,14 +20,14 @@ from seq2seq.config.urls import masked_text
 from seq2seq.console import bar, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, new_file
-from seq2seq.text.download import WHATEVER, Fetching, TooLargeError, check_room, not_fetched
+from seq2seq.text.download import UNLIMITED, FetchPermission, TooLargeError, check_room, not_fetched
 
 SPLIT = "train"  # where none is named
 OFFLINE = (URLError, HTTPException, ConnectionError, TimeoutError)
 
 
 def sacrebleu_files(
-    name: str, languages: tuple[str, str], allowed: Fetching | None = WHATEVER
+    name: str, languages: tuple[str, str], allowed: FetchPermission | None = UNLIMITED
 ) -> tuple[Path, Path]:
     """Return the source and the (first) reference file of a test set of sacreBLEU.
 
@@ -101,7 +101,7 @@ class HubName(NamedTuple):
         return f"{whole.replace('/', '--')}.{self.subset or 'default'}.{self.split}.jsonl"
 
 
-def huggingface_file(name: str, folder: Path, allowed: Fetching | None = WHATEVER) -> Path:
+def huggingface_file(name: str, folder: Path, allowed: FetchPermission | None = UNLIMITED) -> Path:
     """Return a JSONL file in a folder with a set of the Hugging Face hub.
 
     It is fetched unless it is there, if that is allowed.

@@ -141,7 +141,9 @@ class _Redirects(HTTPRedirectHandler):
                     "is redirected from https to http, where anybody on the way can change the "
                     "file; give its sha256 in the config"
                 )
-            say("redirected from https to http; its sha256 will tell whether the file is right")
+            say(
+                f"{printable(req.host)} redirects from https to http; the sha256 is to be relied on"
+            )
         fp.close()  # its text, which may have no end, would be read otherwise
         return super().http_error_302(req, fp, code, msg, headers)
 

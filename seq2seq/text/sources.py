@@ -22,7 +22,7 @@ from seq2seq.errors import UserError
 from seq2seq.files import new_file, sha256
 from seq2seq.text.corpus import Text
 from seq2seq.text.destination import destination
-from seq2seq.text.download import Fetching, fetch, not_fetched
+from seq2seq.text.download import FetchPermission, fetch, not_fetched
 from seq2seq.text.formats import format_of
 from seq2seq.text.hub import huggingface_file, sacrebleu_files
 
@@ -42,20 +42,22 @@ class Places(NamedTuple):
 HERE = Places()
 
 
-def of_user(data: Data) -> Fetching:
-    """Return the permission to fetch that a config has which the user named to a command."""
-    return Fetching(int(data.max_unpacked * GIGABYTE), variables=True)
+def permit_config(data: Data) -> FetchPermission:
+    """Return the permission to fetch of a config that the user named to a command."""
+    return FetchPermission(int(data.max_unpacked * GIGABYTE), variables=True)
 
 
-def of_stranger(data: Data) -> Fetching:
-    """Return the permission to fetch that the config of a model has, if the user says so.
+def permit_model(data: Data) -> FetchPermission:
+    """Return the permission to fetch of a model's config, for which the user must have asked.
 
-    It gets no variable of the environment, which it could send to a server of its author's.
+    It gets no variables of the environment, which it could send to a server of its author's.
     """
-    return Fetching(int(data.max_unpacked * GIGABYTE), variables=False)
+    return FetchPermission(int(data.max_unpacked * GIGABYTE), variables=False)
 
 
-def find(corpus: Corpus, data: Data, allowed: Fetching | None, places: Places = HERE) -> list[Text]:
+def find(
+    corpus: Corpus, data: Data, allowed: FetchPermission | None, places: Places = HERE
+) -> list[Text]:
     """Return the text of a corpus, in order.
 
     Only sets of sacreBLEU's and of the Hugging Face hub are fetched here, if that is allowed.
@@ -64,7 +66,9 @@ def find(corpus: Corpus, data: Data, allowed: Fetching | None, places: Places = 
     return [text for source in corpus.sources for text in _find(source, data, allowed, places)]
 
 
-def _find(source: Source, data: Data, allowed: Fetching | None, places: Places) -> list[Text]:
+def _find(
+    source: Source, data: Data, allowed: FetchPermission | None, places: Places
+) -> list[Text]:
     languages = source.languages or [data.source, data.target]
     shards = list(zip(*_sides(source, languages, allowed, places), strict=True))
     return [
@@ -81,7 +85,7 @@ def _find(source: Source, data: Data, allowed: Fetching | None, places: Places) 
 
 
 def _sides(
-    source: Source, languages: list[str], allowed: Fetching | None, places: Places
+    source: Source, languages: list[str], allowed: FetchPermission | None, places: Places
 ) -> list[list[File]]:
     """The shards of each side, or of the one file that holds both."""
     if source.source and source.target:
@@ -202,7 +206,7 @@ def _stdin(places: Places) -> Path:
 
 def locate(
     file: File,
-    allowed: Fetching | None = None,
+    allowed: FetchPermission | None = None,
     remedy: str = "put it there, or name another file in the config",
 ) -> Path:
     """Return where a file lies, fetched if it is missing and that is allowed.
@@ -221,7 +225,7 @@ def locate(
     return path
 
 
-def check(file: File, allowed: Fetching | None) -> None:
+def check(file: File, allowed: FetchPermission | None) -> None:
     """Fetch a file if it is missing, and verify it if it has a hash; raises a UserError."""
     path = locate(file, allowed)
     if file.sha256:
