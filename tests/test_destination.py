@@ -69,6 +69,19 @@ def test_no_file_is_fetched_to_where_programs_look(server, work, path):
     assert not server.requests
 
 
+def test_a_bad_place_is_named_before_anything_is_fetched(server, work, command):
+    files = [
+        f"{{source: {{path: {path}, urls: ['{server.url}/evil']}}, target: b}}"
+        for path in ("a.txt", ".profile", "b.py")
+    ]
+    Path("a.yaml").write_text(f"data: {{train: [{', '.join(files)}], valid: b.tsv}}\n")
+    done = command("prepare", "a.yaml")
+    assert done.code == 1
+    assert ".profile is not fetched: " in done.err
+    assert "b.py is not fetched: " in done.err
+    assert not server.requests
+
+
 @pytest.mark.parametrize("path", PATHS_OF_DATA.split())
 def test_data_is_fetched_below_the_working_folder(server, work, path):
     assert _fetched(path, f"{server.url}/evil").read_bytes() == EVIL

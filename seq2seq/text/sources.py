@@ -21,7 +21,7 @@ from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import new_file, sha256
 from seq2seq.text.corpus import Text
-from seq2seq.text.destination import destination
+from seq2seq.text.destination import check_destination, destination
 from seq2seq.text.download import FetchPermission, fetch, not_fetched
 from seq2seq.text.formats import format_of
 from seq2seq.text.hub import huggingface_file, sacrebleu_files
@@ -71,6 +71,9 @@ def _find(
 ) -> list[Text]:
     languages = source.languages or [data.source, data.target]
     shards = list(zip(*_sides(source, languages, allowed, places), strict=True))
+    for file in (file for files in shards for file in files):
+        if allowed and file.urls and not os.path.exists(file.path):
+            check_destination(Path(file.path))  # now, before gigabytes of other files come
     return [
         Text(
             list(files),
