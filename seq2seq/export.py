@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from seq2seq.config import why_not_ctranslate2
+from seq2seq.config import dump, load, why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
 from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
@@ -24,8 +24,14 @@ from seq2seq.decoding.conversions import ORIGIN, origin
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import new_folder, open_regular, read_manifest, write_json, write_manifest
-from seq2seq.layout import BASE, WEIGHTS
+from seq2seq.files import (
+    new_folder,
+    open_regular,
+    read_manifest,
+    write_json,
+    write_manifest,
+)
+from seq2seq.layout import BASE, CONFIG, WEIGHTS
 from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import load_model, weights_of
@@ -194,6 +200,8 @@ def to_safetensors(
     for name in files.keys() - {BASE}:
         with open_regular(opened.folder / name) as file, open(folder / name, "xb") as copy:
             shutil.copyfileobj(file, copy)
+    # an older model's config may have secrets in its URLs
+    (folder / CONFIG).write_text(dump(load(opened.folder / CONFIG)), encoding="utf-8")
     if BASE in files:  # what was copied are adapters
         (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)

@@ -113,7 +113,8 @@ class Preparation:
     def _find(self) -> list[Known]:
         data = self.config.data
         judged = [data.valid, *data.watch.values()]
-        known = self.manifest.find([*data.train, *judged, *data.test.values()], data)
+        tests = [one for test in data.test.values() for one in test.by_reference]
+        known = self.manifest.find([*data.train, *judged, *tests], data)
         sets = ["valid", *(f"{WATCH}/{name}" for name in data.watch)]
         of_sets = known[len(data.train) : len(data.train) + len(sets)]
         self.tests = dict(zip(data.test, known[len(data.train) + len(sets) :], strict=True))

@@ -24,7 +24,7 @@ from seq2seq.origins import completed, origin_of
 from seq2seq.prepare import folder_of
 from seq2seq.text.corpus import Text, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
-from seq2seq.text.sources import check, find
+from seq2seq.text.sources import Places, check, find, permit_config
 
 ENOUGH = 20_000  # pairs of each corpus, to find pieces of where none have been found yet
 
@@ -35,8 +35,10 @@ def preview(config: Config, count: int) -> None:
     data = config.data
     home = folder_of(config)
     with TemporaryDirectory() as scratch:
-        texts = all_at_once(lambda corpus: find(corpus, data, home, Path(scratch)), data.train)
-        all_at_once(check, [file for some in texts for text in some for file in text.files])
+        allowed, places = permit_config(data), Places(home, Path(scratch))
+        texts = all_at_once(lambda corpus: find(corpus, data, allowed, places), data.train)
+        files = [file for some in texts for text in some for file in text.files]
+        all_at_once(lambda file: check(file, allowed), files)
         tokenizers = _tokenizers(config, texts)
         for corpus, some in zip(data.train, texts, strict=True):
             print(" and ".join(text.name for text in some))

@@ -70,7 +70,7 @@ def files(source: Path, target: Path) -> Iterator[Pair]:
     """The pairs of two files; raises a UserError if they are not aligned."""
     both = [File(path=str(path)) for path in (source, target)]
     for file in both:
-        locate(file, "name another file")
+        locate(file, remedy="name another file")
     formats = [format_of(file.path, pairs=False) for file in both]
     text = Text(both, formats, None, ("source", "target"), stop=True, limit=sys.maxsize)
     return (row for row in read_rows(text) if isinstance(row, Pair))

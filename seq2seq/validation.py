@@ -72,7 +72,7 @@ class Judged:
             ),
         )
         translates = corpus.objective == TRANSLATION
-        self.text = list(read_pairs(find(corpus, config.data))) if translates else []
+        self.text = list(read_pairs(find(corpus, config.data, None))) if translates else []
         self.language = target_language(corpus, config.data)
         self.said: set[str] = set()  # metrics whose notes were told, which once is enough
 

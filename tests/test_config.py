@@ -18,6 +18,7 @@ from seq2seq.config.rules import RULES
 from seq2seq.config.section import meanings
 from seq2seq.config.showing import show
 from seq2seq.config.training import Schedule
+from seq2seq.config.urls import without_secrets
 from seq2seq.errors import ConfigError
 from seq2seq.training.schedule import learning_rate
 
@@ -717,12 +718,13 @@ LIKELY = {
 }
 
 TEXTS_OF_FILES = st.text(min_size=1) | st.sampled_from(["a", "b.gz", "c/*.de", "no", "1e3", "~"])
+URLS = TEXTS_OF_FILES.filter(lambda url: without_secrets(url) == url)
 HASHES_OF_FILES = st.from_regex("[0-9a-f]{64}", fullmatch=True)
 TWO_TEXTS = st.tuples(TEXTS_OF_FILES, TEXTS_OF_FILES).map(list)
 FILE = TEXTS_OF_FILES | st.fixed_dictionaries(
     {"path": TEXTS_OF_FILES},
     optional={
-        "urls": st.lists(TEXTS_OF_FILES, max_size=2),
+        "urls": st.lists(URLS, max_size=2),
         "sha256": st.none() | HASHES_OF_FILES,
         "member": st.none() | TEXTS_OF_FILES,
     },
@@ -730,7 +732,7 @@ FILE = TEXTS_OF_FILES | st.fixed_dictionaries(
 NO_PATTERN = TEXTS_OF_FILES.filter(lambda path: "{lang}" not in path and path != "-")
 PATTERN = st.tuples(st.text(), st.text()).map("{lang}".join)
 EVERY_SOURCE = {"languages": st.none() | TWO_TEXTS, "on_error": st.sampled_from(["stop", "skip"])}
-FETCHED = {**EVERY_SOURCE, "urls": st.lists(TEXTS_OF_FILES, max_size=2)}
+FETCHED = {**EVERY_SOURCE, "urls": st.lists(URLS, max_size=2)}
 SOURCES = [
     NO_PATTERN,
     st.fixed_dictionaries(

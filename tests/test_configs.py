@@ -237,7 +237,7 @@ def server(served, tmp_path, monkeypatch):
     return served
 
 
-def _of_sacrebleu(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
+def _of_sacrebleu(name: str, languages: tuple[str, str], allowed: Any) -> tuple[Path, Path]:
     """A set that sacreBLEU has fetched; that it has these is a matter of the real ones."""
     from sacrebleu import DATASETS
 

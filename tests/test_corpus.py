@@ -18,8 +18,9 @@ from seq2seq.config import Corpus, Data, File
 from seq2seq.errors import UserError
 from seq2seq.text import sources
 from seq2seq.text.corpus import Text, parting, read_lines, read_pairs, read_rows
+from seq2seq.text.download import FetchPermission
 from seq2seq.text.rows import Pair, Unreadable
-from seq2seq.text.sources import STDIN_KEPT, expanded, find, locate, verify
+from seq2seq.text.sources import STDIN_KEPT, Places, expanded, find, locate, permit_config, verify
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def _data(**options: Any) -> Data:
 
 def _find(corpus: Any, **options: Any) -> list[Text]:
     data = _data(train=[corpus], **options)
-    return find(data.train[0], data, Path("home"))
+    return find(data.train[0], data, permit_config(data), Places(Path("home")))
 
 
 def _paths(corpus: Any, **options: Any) -> list[list[str]]:
@@ -189,11 +190,11 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
 def test_sets_of_sacrebleu_and_of_the_hub_are_asked_for_there(monkeypatch):
     asked = []
 
-    def sacrebleu(name: str, languages: tuple[str, str]) -> list[Path]:
+    def sacrebleu(name: str, languages: tuple[str, str], allowed: FetchPermission) -> list[Path]:
         asked.append((name, languages))
         return [Path("kept.src"), Path("kept.ref")]
 
-    def huggingface(name: str, home: Path) -> Path:
+    def huggingface(name: str, home: Path, allowed: FetchPermission) -> Path:
         asked.append((name, home))
         return Path("kept.jsonl")
 
@@ -377,15 +378,23 @@ def test_a_corpus_has_the_same_pairs_in_any_form(tmp_path_factory, pairs):
 def test_a_file_that_is_not_there_is_fetched_if_it_is_known_where(monkeypatch):
     fetched = []
 
-    def fetch(path: Path, urls: list[str], sha256: str | None) -> None:
-        fetched.append((path, urls, sha256))
+    def fetch(path: Path, urls: list[str], sha256: str | None, allowed: FetchPermission) -> None:
+        fetched.append((path, urls, sha256, allowed))
         _write(str(path), "a")
 
     monkeypatch.setattr(sources, "fetch", fetch)
     file = File(path="data/a", urls=["https://one.org", "https://two.org"], sha256="a" * 64)
+    with pytest.raises(UserError) as raised:
+        locate(file)
+    assert str(raised.value) == (
+        "data/a is missing; the config names https://one.org or https://two.org, and a config of a "
+        "model or run fetches nothing by itself: if you trust it, seq2seq evaluate --fetch gets "
+        "the file"
+    )
+    allowed = FetchPermission(limit=10)
     for _ in range(2):  # what is there is not fetched again
-        assert locate(file) == Path("data/a")
-        assert fetched == [(Path("data/a"), file.urls, file.sha256)]
+        assert locate(file, allowed) == Path("data/a")
+        assert fetched == [(Path("data/a"), file.urls, file.sha256, allowed)]
     with pytest.raises(UserError) as raised:
         locate(File(path="data/b"))
     assert str(raised.value) == (

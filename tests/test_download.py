@@ -14,8 +14,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, SimpleNamespace
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import _registry
 from server import PAGE, PAGE_ANSWER, Answer, Server
 
 from seq2seq.errors import Stopped, UserError
@@ -30,8 +33,9 @@ hash_or_none = pytest.mark.parametrize("sha256", [SHA256, None])
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch):
+def at_once_into_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setenv("SEQ2SEQ_DATA_ROOT", str(tmp_path))
 
 
 @pytest.fixture
@@ -337,15 +341,18 @@ def test_two_processes_fetch_a_file_once(server, path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
-def test_a_full_disk_comes_through_and_is_named(server, path):
+def test_a_full_disk_comes_through_and_is_named(server, path, monkeypatch):
     part = path.with_name("text.gz.part")
-    path.parent.mkdir(parents=True)
-    part.symlink_to("/dev/full")
+    open_own = download._open_own
+
+    def full(file: Path, flags: int = 0) -> Any:
+        return open("/dev/full", "r+b") if flags == os.O_APPEND else open_own(file, flags)
+
+    monkeypatch.setattr(download, "_open_own", full)
     with pytest.raises(OSError, match="No space left") as raised:
         fetch(path, [f"{server.url}/text.gz"], SHA256)
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(part))
     assert not path.exists()
-    assert part.is_symlink()
 
 
 # What is wrong
@@ -441,9 +448,23 @@ def test_a_proxy_is_honoured(server, path, monkeypatch):
     [
         ("http://", "no connection: no host given"),
         ("http://host:port/text.gz", "is not a URL"),
-        ("nonsense://host/text.gz", "Protocol not known: nonsense"),
-        ("file:///nowhere/text.gz", "there is no such file"),
-        ("zip://a::file:///b", "is a chain of URLs; give a single one"),
+        *(
+            (url, f"is not fetched: its scheme must be one of {', '.join(remote.SCHEMES)}")
+            for url in (
+                "nonsense://host/text.gz",
+                "FILE:///etc/passwd",
+                "local:///etc/passwd",
+                "memory://a",
+                "data:text/plain,a",
+                "sftp://host/text.gz",
+                "host/text.gz",
+                "",
+            )
+        ),
+        *(
+            (url, "is a chain of URLs; give a single one")
+            for url in ("zip://a::file:///b", "simplecache::https://host/a", "http::file:///b")
+        ),
     ],
 )
 def test_what_is_no_url_is_named(path, url, problem):
@@ -532,12 +553,23 @@ def test_a_server_that_does_not_tell_the_length_is_believed(server, path):
     assert path.read_bytes() == CONTENT
 
 
+class Bucket(LocalFileSystem):
+    """A store in a cloud, which is a folder of this machine."""
+
+    protocol = "s3"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(path).removeprefix("s3://")
+
+
 @hash_or_none
-def test_other_schemes_work_and_go_on_too(server, path, sha256):
-    url = (server.folder / "text.gz").as_uri()
+def test_other_schemes_work_and_go_on_too(server, path, sha256, monkeypatch):
+    monkeypatch.setitem(_registry, "s3", Bucket)
+    url = f"s3://{server.folder}/text.gz"
     fetch(path, [url], sha256)
     assert path.read_bytes() == CONTENT
-    with remote.opened(url, 0) as found:
+    with remote.opened(url, 0, hashed=True) as found:
         origin = download._Origin(url, found.size, found.version)
     path.unlink()
     path.with_name("text.gz.part").write_bytes(CONTENT[:1000])
@@ -545,7 +577,9 @@ def test_other_schemes_work_and_go_on_too(server, path, sha256):
     asked = []
     with pytest.MonkeyPatch.context() as patch:
         opened = remote.opened
-        patch.setattr(download, "opened", lambda url, n: asked.append(n) or opened(url, n))
+        patch.setattr(
+            download, "opened", lambda url, n, **kw: asked.append(n) or opened(url, n, **kw)
+        )
         fetch(path, [url], sha256)
     assert path.read_bytes() == CONTENT
     assert asked == [1000]

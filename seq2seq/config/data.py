@@ -18,6 +18,7 @@ from seq2seq.config.section import (
     Section,
     Text,
 )
+from seq2seq.config.urls import masked
 
 
 def _number_as_text(value: Any) -> Any:
@@ -30,7 +31,10 @@ def _one_alone(value: Any) -> Any:
 
 def _address(path: str | None) -> Iterator[tuple[str, str]]:
     if path and "://" in path:
-        yield "path", f"{path} is an address; write path: FILE, and the address in urls: [...]"
+        yield (
+            "path",
+            f"{masked(path)} is an address; write path: FILE, and the address in urls: [...]",
+        )
 
 
 def _path_alone(value: Any) -> Any:
@@ -57,7 +61,7 @@ class File(Section):
     path: Annotated[Text, FREE]
     """Where it lies, from the folder that the command runs in; ~ and ${NAME} are expanded."""
     urls: Annotated[list[Text], FREE] = []
-    """Where it is fetched from when it is missing: mirrors, tried in order."""
+    """Mirrors to fetch it from when it is missing; ${NAME} is taken from the environment."""
     sha256: Annotated[Hash | None, FREE] = None
     """What it must hash to, in hexadecimal; checked before the file is used."""
     member: Text | None = None
@@ -88,7 +92,7 @@ class Source(Section):
     path: Annotated[Text | None, FREE] = None
     """Instead of both: a file of pairs, a pattern with {lang}, sacrebleu:…, huggingface:…, or -."""
     urls: Annotated[list[Text], FREE] = []
-    """Where `path` is fetched from when it is missing: mirrors, tried in order."""
+    """Mirrors to fetch `path` from when it is missing; ${NAME} is taken from the environment."""
     sha256: Annotated[Hashes, FREE] = []
     """What `path` must hash to; two of them, source first, if {lang} in it makes two files."""
     member: Text | None = None
@@ -174,6 +178,12 @@ class Corpus(Source):
             yield from (file.path for file in (source.source, source.target) if file)
             yield from [source.path] if source.path else []
 
+    @property
+    def by_reference(self) -> "list[Corpus]":
+        """The corpus itself and, of a test set, its source beside each of the other references."""
+        others = (Corpus(source=self.source, target=file) for file in self.references)
+        return [self, *others]
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
         yield from super().conflicts()
         if self.references and not (self.source and self.target):
@@ -219,7 +229,7 @@ class Data(Section):
     max_length: Length = 256
     """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
     max_unpacked: Annotated[Positive, FREE] = 100.0
-    """The largest that a packed file may become, in gigabytes; a bomb has no end."""
+    """The largest that a file may be when fetched or unpacked, in gigabytes; some have no end."""
     prepared: Annotated[Text | None, FREE] = None
     """The folder for prepared data; data/prepared/<name> unless given."""
 

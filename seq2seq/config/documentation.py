@@ -16,6 +16,7 @@ from seq2seq.config.options import Config
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section, meanings
 from seq2seq.config.tuning import Origin
+from seq2seq.config.urls import masked
 
 Keys = tuple[str | int, ...]
 
@@ -179,15 +180,23 @@ def did_you_mean(wrong: Any, choices: Iterable[str]) -> str:
 
 def dotted(keys: Iterable[str | int]) -> str:
     """The name of an option."""
-    return ".".join(map(str, keys))
+    return ".".join(str(_masked(key)) for key in keys)
 
 
 def shown(value: Any, width: int = 60) -> str:
-    """A value in a line, shortened."""
+    """Return a value in a line, shortened, with secrets in URLs masked."""
     if value is None:
         return "empty"
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(_masked(value), ensure_ascii=False)
     return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return masked(value) if "://" in value else value
+    if isinstance(value, dict):
+        return {_masked(name): _masked(one) for name, one in value.items()}
+    return [_masked(one) for one in value] if isinstance(value, list) else value
 
 
 def _sections_in(annotation: Any) -> list[type[Section]]:

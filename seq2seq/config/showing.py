@@ -10,7 +10,8 @@ from pydantic.fields import FieldInfo
 from seq2seq.config.documentation import described, shown
 from seq2seq.config.options import Config
 from seq2seq.config.section import Section
-from seq2seq.config.writing import Dumper, written
+from seq2seq.config.urls import masked
+from seq2seq.config.writing import Dumper, map_urls, written
 
 WIDTH = 100  # of a line of comment
 
@@ -18,9 +19,10 @@ WIDTH = 100  # of a line of comment
 def show(config: Config) -> str:
     """The config as YAML, each option below its text, and its default where it differs.
 
-    Loading it gives an equal config. What an option means is said where it stands first.
+    Loading it gives an equal config, but for secrets in URLs, which are masked. What an option
+    means is said where it stands first.
     """
-    return "\n".join(_section(config, set(), 0)) + "\n"
+    return "\n".join(_section(map_urls(config, masked), set(), 0)) + "\n"
 
 
 def _section(section: Section, said: set[str], depth: int) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A config as YAML, which any version of YAML reads as it was; what differs between two."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -13,11 +13,16 @@ from seq2seq.config.reading import PLAIN, TAG
 from seq2seq.config.section import Section, is_free
 from seq2seq.config.training import ENDING
 from seq2seq.config.tuning import Origin
+from seq2seq.config.urls import without_secrets
 
 
 def dump(config: Config) -> str:
-    """The config as YAML, every option written out; loading it gives an equal config."""
-    return yaml.dump(config, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**9)
+    """Return the config as YAML, every option written out; loading it gives an equal config.
+
+    Only secrets in URLs are left out: others may read where this is written.
+    """
+    open_to_all = map_urls(config, without_secrets)
+    return yaml.dump(open_to_all, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10**9)
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -48,6 +53,18 @@ def _given(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
             yield from _given(entry, (*keys, key))
     elif value not in (None, []):
         yield keys, value
+
+
+def map_urls(value: Any, change: Callable[[str], str]) -> Any:
+    """Return options with their URLs changed, and without those that become empty."""
+    if isinstance(value, Section):
+        options = {name: map_urls(option, change) for name, option in value}
+        if isinstance(value, File | Source):
+            options["urls"] = [url for url in map(change, value.urls) if url]
+        return value.model_copy(update=options)
+    if isinstance(value, dict):
+        return {name: map_urls(option, change) for name, option in value.items()}
+    return [map_urls(option, change) for option in value] if isinstance(value, list) else value
 
 
 def written(section: Section) -> dict[str, Any]:

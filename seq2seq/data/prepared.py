@@ -16,7 +16,7 @@ from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, sha256, write_json
 from seq2seq.text.corpus import Text, read_pairs
-from seq2seq.text.sources import find, locate, verify
+from seq2seq.text.sources import Places, find, locate, permit_config, verify
 
 FORMAT = 2  # raised when what is prepared changes its meaning
 
@@ -71,11 +71,12 @@ class Manifest:
         What is missing is fetched. Nothing long has been done when a UserError tells what is wrong.
         A file is read again only if its size or time has changed.
         """
-        texts = all_at_once(lambda corpus: find(corpus, data, self.folder), corpora)
+        allowed, places = permit_config(data), Places(self.folder)
+        texts = all_at_once(lambda corpus: find(corpus, data, allowed, places), corpora)
         files = [file for some in texts for text in some for file in text.files]
         there = [file for file in files if Path(file.path).exists() or not file.urls]
-        all_at_once(lambda file: self._hash(file, locate(file)), there)
-        all_at_once(lambda file: self._hash(file, locate(file)), files)
+        all_at_once(lambda file: self._hash(file, locate(file, allowed)), there)
+        all_at_once(lambda file: self._hash(file, locate(file, allowed)), files)
         self.save()
         return [
             Known(corpus, some, [self._described(text) for text in some])

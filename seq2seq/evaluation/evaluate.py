@@ -31,19 +31,21 @@ def evaluate(
     metrics: Sequence[str],
     details: bool,
     language: str | None,
+    fetch: bool = False,
 ) -> None:
     """Prints the scores of a model on its test sets or on given files, or of a file alone.
 
     `compare` are other models, or other files, whose differences from the first are tested;
     `metrics` are those of the config unless given; `language` is that of the references, unless
     given that of the test set, of the files' names or of the config; `details` are slices of the
-    test set, and the lines in which systems differ most, which JSON has in any case.
+    test set, and the lines in which systems differ most, which JSON has in any case. Test sets that
+    are missing are fetched only if `fetch` says so.
     """
     check_metrics(metrics)
     if hypothesis is not None:
-        if not references or source is not None or model is not None or overrides:
+        if not references or source is not None or model is not None or overrides or fetch:
             raise ConfigError(
-                "--hypothesis goes with --reference, and with no model, --source or --set"
+                "--hypothesis goes with --reference, and with no model, --source, --set or --fetch"
             )
         language = language or language_of([*references, hypothesis, *compare])
         results = [
@@ -57,6 +59,8 @@ def evaluate(
     else:
         if (source is None) != (not references):
             raise ConfigError("--source and --reference go together")
+        if fetch and source is not None:
+            raise ConfigError("--fetch is for the test sets of a config, not for --source")
         if tag and source is None:
             raise ConfigError("--tag goes with --source; a test set has its tag in the config")
         if output and compare:
@@ -68,7 +72,7 @@ def evaluate(
         if source:
             tests = [given(source, references, tag, data, language)]
         else:
-            tests = read_sets(opened[0], language)
+            tests = read_sets(opened[0], language, fetching=fetch)
         results = [score_model(one, tests, metrics, output) for one in opened]
     if as_json:
         print(json.dumps(as_object(results), indent=2, ensure_ascii=False))

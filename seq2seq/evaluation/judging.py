@@ -179,7 +179,7 @@ def score_files(
         )
     files = [File(path=str(path)) for path in (hypothesis, *references)]
     for file in files:
-        locate(file, "name another file")
+        locate(file, remedy="name another file")
     hypotheses, *others = (
         list(read_lines(file, format_of(file.path, pairs=False))) for file in files
     )

@@ -1,16 +1,17 @@
 """Test sets: those that a config names, and files that a person names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from seq2seq.config import Corpus, Data, File
+from seq2seq.data.prepared import all_at_once
 from seq2seq.errors import UserError
 from seq2seq.runs import Opened
-from seq2seq.text.corpus import read_pairs
+from seq2seq.text.corpus import Text, read_pairs
+from seq2seq.text.download import FetchPermission
 from seq2seq.text.languages import file_language, target_language
-from seq2seq.text.rows import Pair
-from seq2seq.text.sources import check, find
+from seq2seq.text.sources import check, find, permit_model
 
 
 class Test(NamedTuple):
@@ -32,7 +33,7 @@ def given(
         Corpus(source=File(path=str(source)), target=File(path=str(path))) for path in references
     ]
     language = language or language_of(references) or data.target
-    return _read(source.name, sides, tag, data, language)
+    return _read(source.name, _find(sides, data, None), tag, language)
 
 
 def language_of(files: Sequence[Path]) -> str:
@@ -40,47 +41,50 @@ def language_of(files: Sequence[Path]) -> str:
     return next(filter(None, (file_language(str(path)) for path in files)), "")
 
 
-def read_sets(opened: Opened, language: str | None) -> list[Test]:
-    """The test sets of a model's config, in the language that it says, unless one is given.
+def read_sets(opened: Opened, language: str | None, *, fetching: bool = False) -> list[Test]:
+    """Return the test sets of a model's config, in the language that it says, unless one is given.
 
-    Raises a UserError if it has none.
+    Raises a UserError if it has none. What is missing is fetched only if the user asks for
+    `fetching`: whoever wrote the config chose the servers and the paths.
     """
-    corpora = opened.config.data.test
+    data = opened.config.data
+    corpora = data.test
     if not corpora:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
         )
+    allowed = permit_model(data) if fetching else None
+    sides = {name: corpus.by_reference for name, corpus in corpora.items()}
+    found = iter(_find([side for some in sides.values() for side in some], data, allowed))
     return [
         _read(
             name,
-            [
-                corpus,
-                *(Corpus(source=corpus.source, target=file) for file in corpus.references),
-            ],
-            corpus.tag,
-            opened.config.data,
-            language or target_language(corpus, opened.config.data),
+            [next(found) for _ in some],
+            corpora[name].tag,
+            language or target_language(corpora[name], data),
         )
-        for name, corpus in corpora.items()
+        for name, some in sides.items()
     ]
 
 
-def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data, language: str) -> Test:
-    """The test set of corpora with the same sources: the targets of each are references."""
-    first, *others = ([*_read_parts(corpus, data)] for corpus in corpora)
+def _find(
+    corpora: Sequence[Corpus], data: Data, allowed: FetchPermission | None
+) -> list[list[Text]]:
+    """Return the text of each corpus, whose files must be the right ones, or are fetched."""
+    found = all_at_once(lambda corpus: find(corpus, data, allowed), corpora)
+    files = [file for texts in found for text in texts for file in text.files]
+    all_at_once(lambda file: check(file, allowed), files)
+    return found
+
+
+def _read(name: str, corpora: Sequence[list[Text]], tag: str | None, language: str) -> Test:
+    """Return the test set of corpora with the same sources: the targets of each are references."""
+    first, *others = (
+        [(text.name, list(read_pairs([text]))) for text in texts] for texts in corpora
+    )
     sources = [pair.source for _, pairs in first for pair in pairs]
     references = [
         [pair.target for _, pairs in parts for pair in pairs] for parts in (first, *others)
     ]
     parts = [part for part, pairs in first for _ in pairs]
     return Test(name, sources, references, tag, parts, language)
-
-
-def _read_parts(corpus: Corpus, data: Data) -> Iterator[tuple[str, list[Pair]]]:
-    """What each part is called, and its pairs; files must be the right ones, or are fetched."""
-    texts = find(corpus, data)
-    for text in texts:
-        for file in text.files:
-            check(file)
-    for text in texts:
-        yield text.name, list(read_pairs([text]))

@@ -47,6 +47,10 @@ def evaluate(
             "--set", metavar="OPTION=VALUE", help="Change an option, as in decoding.beam=8."
         ),
     ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="Fetch missing test sets from where the config says."),
+    ] = False,
     details: Annotated[
         bool,
         typer.Option("--details", help="Also by length and rarity; lines that differ most."),
@@ -77,4 +81,5 @@ def evaluate(
         metrics=",".join(metrics).split(",") if metrics else [],
         details=details,
         language=language,
+        fetch=fetch,
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from seq2seq.config import Config, Corpus
+from seq2seq.config.writing import map_urls
 from seq2seq.console import say
 from seq2seq.errors import UserError
 from seq2seq.report.reading import Evaluation, Run
@@ -35,7 +36,8 @@ def against_first(name: str, runs: Sequence[Run]) -> Compared:
     if len(present) < len(runs):
         return Compared(nothing, "the config of one of the runs cannot be read")
     tests = [config.data.test.get(name) for config in present]
-    if tests[0] is None or any(test != tests[0] for test in tests):
+    bare = [map_urls(test, lambda url: "") for test in tests]  # a copy of a run may lack some
+    if tests[0] is None or any(test != bare[0] for test in bare):
         return Compared(nothing, "the runs' configs do not name the same test set")
     try:
         references = references_of(tests[0], present[0])
@@ -69,22 +71,11 @@ def evaluation(name: str, run: Run) -> Evaluation:
 
 def references_of(corpus: Corpus, config: Config) -> list[str]:
     """The references of a test set, if they are here; a UserError that says what is not."""
-    texts = find(without_addresses(corpus), config.data)
+    texts = find(corpus, config.data, None)
     for text in texts:
         for file in text.files:
-            check(file)
+            check(file, None)
     return [pair.target for pair in read_pairs(texts)]
-
-
-def without_addresses(source: Any) -> Any:
-    """A source of text, or a corpus, that nothing is fetched for."""
-    changed: dict[str, Any] = {"urls": []} if hasattr(source, "urls") else {}
-    for name in ("source", "target"):
-        if getattr(source, name, None) is not None:
-            changed[name] = without_addresses(getattr(source, name))
-    if getattr(source, "parts", None):
-        changed["parts"] = [without_addresses(part) for part in source.parts]
-    return source.model_copy(update=changed)
 
 
 def scores_of(name: str, run: Run, language: str, references: Sequence[str]) -> dict[str, Any]:

@@ -7,43 +7,70 @@ with bytes of the same file. The file itself is there once it is complete, durab
 
 import json
 import os
-import re
+import shutil
+import stat
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from seq2seq.console import say
+from seq2seq.config.urls import VARIABLE, expanded, masked
+from seq2seq.console import printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import sha256 as sha256_of
 from seq2seq.files import sync_folder, write_json
+from seq2seq.text.destination import check_destination
 from seq2seq.text.remote import BrokenOffError, Remote, RemoteError, has_page_name, opened
 
 WAITS = (1.0, 3.0, 10.0)  # seconds before each attempt to go on
 ADVANCE = 1 << 20  # bytes that must have come before they are all allowed again
+SPARE, SHARE = 1 << 30, 20  # a download leaves so many bytes free, or a twentieth of a small disk
 PAGE = (b"<!doctype html", b"<html")
 
 
-def fetch(path: Path, urls: Sequence[str], sha256: str | None) -> None:
-    """Puts a file in its place, unless it is there, from the first URL that gives it.
+class FetchPermission(NamedTuple):
+    """A limit to what is fetched for a config; where none is given, nothing is fetched."""
+
+    limit: int = sys.maxsize  # bytes that a file may have
+    variables: bool = False  # whether ${NAME} in URLs may become what the environment has
+
+
+UNLIMITED = FetchPermission()
+
+
+def not_fetched(name: str, addresses: Sequence[str]) -> UserError:
+    """Return an error for what is missing, and not fetched because only a stranger asked for it."""
+    shown = " or ".join(map(_shown, addresses))
+    return UserError(
+        f"{printable(name)} is missing; the config names {shown}, and a config of a model or run "
+        "fetches nothing by itself: if you trust it, seq2seq evaluate --fetch gets the file"
+    )
+
+
+def fetch(
+    path: Path, urls: Sequence[str], sha256: str | None, allowed: FetchPermission = UNLIMITED
+) -> None:
+    """Put a file in its place, unless it is there, from the first URL that gives it.
 
     Goes on with what an earlier attempt has left. With `sha256`, the file is what it should be; two
-    processes that want the same file fetch it once. Raises a UserError that tells of each URL what
-    is wrong with it if none gives the file.
+    processes that want the same file fetch it once. Raises a UserError for a place where no file is
+    fetched to, and one that tells of each URL what is wrong with it if none gives the file.
     """
     if path.exists():
         return
+    check_destination(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _alone(path):
         if path.exists():
             return  # another process was faster
-        part, problems = _Part(path), []
+        part, problems = _Part(path, allowed.limit), []
         for url in urls:
-            problem = part.problem(url, sha256)
+            problem = part.problem(url, sha256, variables=allowed.variables)
             if problem is None:
                 part.take_place()
                 return
@@ -71,10 +98,38 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
+class TooLargeError(RemoteError):
+    """What is sent is more than the config allows."""
+
+
+def check_room(path: Path, have: int, size: int, limit: int) -> None:
+    """Raise an error if a file would grow too large, or leave too little room on the disk."""
+    if size > limit:
+        raise TooLargeError(
+            f"sends more than the {_amount(limit)} that data.max_unpacked allows; raise it if that "
+            "is what you want"
+        )
+    disk = shutil.disk_usage(path.parent)
+    spare = min(SPARE, disk.total // SHARE)
+    if size - have > disk.free - spare:
+        raise UserError(
+            f"there is no room for {path}: {_amount(size - have)} are to come, and of the "
+            f"{_amount(disk.free)} that the disk has, {_amount(spare)} are left free; free some "
+            "space and run the same command again"
+        )
+
+
+class _Source(NamedTuple):
+    """A URL to ask, and the name that it has everywhere else."""
+
+    url: str  # with the secrets that it takes
+    shown: str
+
+
 class _Origin(NamedTuple):
     """What a part is a part of."""
 
-    url: str
+    url: str  # as it is shown: it lies beside the part, for everybody to read
     size: int | None
     version: str | None
 
@@ -82,23 +137,24 @@ class _Origin(NamedTuple):
 class _Part:
     """What has come of a file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limit: int) -> None:
         self.path = path
+        self.limit = limit
         self.file = path.with_name(f"{path.name}.part")
         self.note = path.with_name(f"{path.name}.part.json")
         self.continued = False  # whether the last transfer went on with what was there
 
-    def problem(self, url: str, sha256: str | None) -> str | None:
+    def problem(self, url: str, sha256: str | None, *, variables: bool) -> str | None:
         """Completes the part with what a URL gives; returns what is wrong if it is not the file."""
         try:
-            self._receive(url, sha256)
+            self._receive(_Source(_with_variables(url, allowed=variables), _shown(url)), sha256)
         except RemoteError as error:
             return str(error)
         return None
 
     def take_place(self) -> None:
         """Makes the file of the part, durably."""
-        with open(self.file, "r+b") as file:
+        with _open_own(self.file) as file:
             os.fsync(file.fileno())
         if self.path.exists():
             self.remove()  # somebody has put it there by hand
@@ -115,13 +171,15 @@ class _Part:
     @property
     def size(self) -> int:
         """How many bytes have come."""
-        return self.file.stat().st_size if self.file.exists() else 0
+        with suppress(FileNotFoundError):
+            return self.file.lstat().st_size
+        return 0
 
-    def _receive(self, url: str, sha256: str | None) -> None:
+    def _receive(self, source: _Source, sha256: str | None) -> None:
         for _ in range(2):
-            self._complete(url, sha256)
+            self._complete(source, sha256)
             found = sha256_of(self.file) if sha256 else None
-            page = self._is_page() and not has_page_name(url)
+            page = self._is_page() and not has_page_name(source.url)
             if found == sha256 and (sha256 or not page):
                 return
             self.remove()
@@ -131,36 +189,36 @@ class _Part:
                 break  # otherwise the two parts may not have been of one file
         raise RemoteError(f"gave a file whose sha256 is {found}, not {sha256}")
 
-    def _complete(self, url: str, sha256: str | None) -> None:
+    def _complete(self, source: _Source, sha256: str | None) -> None:
         """Transfers the rest, over interruptions."""
         waits, enough = list(WAITS), self.size + ADVANCE
-        while error := self._interruption(url, sha256):
+        while error := self._interruption(source, sha256):
             if self.size >= enough:
                 waits, enough = list(WAITS), self.size + ADVANCE
             if not waits:
                 raise RemoteError(f"{error}, at {_amount(self.size)}")
-            say(f"{_shown(url)}: {error}, at {_amount(self.size)}; going on")
+            say(f"{source.shown}: {error}, at {_amount(self.size)}; going on")
             time.sleep(waits.pop(0))
 
-    def _interruption(self, url: str, sha256: str | None) -> BrokenOffError | None:
+    def _interruption(self, source: _Source, sha256: str | None) -> BrokenOffError | None:
         try:
-            self._transfer(url, sha256)
+            self._transfer(source, sha256)
         except BrokenOffError as error:
             return error
         return None
 
-    def _transfer(self, url: str, sha256: str | None) -> None:
+    def _transfer(self, source: _Source, sha256: str | None) -> None:
         """Receives once what is missing."""
         origin = self._origin()
-        if origin and origin.url != _shown(url) and not sha256:
+        if origin and origin.url != source.shown and not sha256:
             origin = None  # nothing tells whether another mirror has the same
         have = self.size if origin else 0
         self.continued = bool(have)
         if origin and have and have == origin.size:
             return  # only its place was missing
         for start in dict.fromkeys((have, 0)):
-            with opened(url, start) as remote:
-                found = _Origin(_shown(url), remote.size, remote.version)
+            with opened(source.url, start, hashed=sha256 is not None) as remote:
+                found = _Origin(source.shown, remote.size, remote.version)
                 self.continued = bool(start) and remote.start == start
                 if self.continued and origin and found.size is None:
                     found = found._replace(size=origin.size)
@@ -174,23 +232,25 @@ class _Part:
         raise RemoteError("answered with another part of the file than asked for")
 
     def _origin(self) -> _Origin | None:
-        with suppress(FileNotFoundError, ValueError, TypeError):
-            return _Origin(**json.loads(self.note.read_text(encoding="utf-8")))
+        with suppress(FileNotFoundError, ValueError, TypeError), _open_own(self.note) as file:
+            return _Origin(**json.load(file))
         return None
 
     def _begin(self, origin: _Origin) -> None:
-        self.file.open("wb").close()
+        with _open_own(self.file, os.O_CREAT) as file:
+            file.truncate()
         write_json(self.note, origin._asdict())
 
     def _write(self, origin: _Origin, remote: Remote) -> None:
-        """Appends what comes."""
+        """Append what comes, as long as it is not too much."""
         name, total = self.path.name, origin.size
         size = "" if total is None else f" ({_amount(total)})"
         onward = f", from {_amount(remote.start)} on" if remote.start else ""
+        self._check_room(total or 0)
         say(f"fetching {name}{size} from {origin.url}{onward}")
         try:
             with (
-                open(self.file, "ab") as file,
+                _open_own(self.file, os.O_APPEND) as file,
                 tqdm(
                     desc=name,
                     total=total,
@@ -201,7 +261,9 @@ class _Part:
                     leave=False,
                 ) as bar,
             ):
+                file.seek(0, os.SEEK_END)
                 while block := remote.read():
+                    self._check_room(file.tell() + len(block))
                     file.write(block)
                     bar.update(len(block))
         except OSError as error:
@@ -209,6 +271,13 @@ class _Part:
             raise
         if total is not None and self.size < total:
             raise BrokenOffError("broke off")
+
+    def _check_room(self, size: int) -> None:
+        try:
+            check_room(self.path, self.size, size, self.limit)
+        except TooLargeError:
+            self.remove()
+            raise
 
     def _is_page(self) -> bool:
         with open(self.file, "rb") as file:
@@ -224,9 +293,48 @@ def _same(part: _Origin, found: _Origin, sha256: str | None) -> bool:
     return part.version == found.version and (found.version or sha256) is not None
 
 
+def _open_own(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a file of ours to read and write; a UserError if its name leads to another file.
+
+    In a folder that others can write to, a link under this name would have us fill any file of the
+    user's. The flag against waiting is for pipes.
+    """
+    flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        if path.is_symlink() or not path.is_file():
+            raise _not_ours(path) from None
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise _not_ours(path)
+    return os.fdopen(descriptor, "r+b")
+
+
+def _not_ours(path: Path) -> UserError:
+    return UserError(f"{path} is a link or no plain file, so nothing is written to it; remove it")
+
+
+def _with_variables(url: str, *, allowed: bool) -> str:
+    """Return the URL to ask; a RemoteError if it takes what the environment lacks or keeps back."""
+    if not allowed and (found := VARIABLE.search(url)):
+        raise RemoteError(
+            f"asks for the environment variable {found[1]}, which the config of a model or run is "
+            "not given"
+        )
+    try:
+        return expanded(url)
+    except KeyError as error:
+        raise RemoteError(f"the environment variable {error.args[0]} is not set") from None
+
+
 def _shown(url: str) -> str:
-    """A URL without a password."""
-    return re.sub(r"(?<=//)[^/@]*@", "", url, count=1)
+    return printable(masked(url))
 
 
 def _amount(size: int) -> str:

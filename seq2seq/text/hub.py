@@ -16,19 +16,24 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError, URLError
 
 from seq2seq.config.data import HUGGINGFACE, SACREBLEU
-from seq2seq.console import bar, say
+from seq2seq.config.urls import masked_text
+from seq2seq.console import bar, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import lock, new_file
+from seq2seq.text.download import UNLIMITED, FetchPermission, TooLargeError, check_room, not_fetched
 
 SPLIT = "train"  # where none is named
 OFFLINE = (URLError, HTTPException, ConnectionError, TimeoutError)
 
 
-def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
-    """The source and the (first) reference file of a test set of sacreBLEU, such as wmt14/full.
+def sacrebleu_files(
+    name: str, languages: tuple[str, str], allowed: FetchPermission | None = UNLIMITED
+) -> tuple[Path, Path]:
+    """Return the source and the (first) reference file of a test set of sacreBLEU.
 
-    sacreBLEU fetches what is missing, and keeps it in ~/.sacrebleu or in $SACREBLEU. Raises a
-    UserError for a set or a pair of languages that it does not know, and if the fetching fails.
+    sacreBLEU fetches what is missing, if that is allowed, from where it knows the set to be, and
+    keeps it in ~/.sacrebleu or in $SACREBLEU. Raises a UserError for a set or a pair of languages
+    that it does not know, and for what is not or cannot be fetched.
     """
     from sacrebleu import DATASETS
     from sacrebleu.utils import SACREBLEU_DIR
@@ -45,6 +50,8 @@ def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
             f"one of: {', '.join(dataset.langpairs)}"
         )
     folder = Path(SACREBLEU_DIR, name)
+    if allowed is None and not _is_there(dataset, pair):
+        raise not_fetched(said, dataset.data or [])
     if not folder.exists():
         say(f"sacreBLEU fetches {name} into {folder}")
     remedy = (
@@ -73,6 +80,12 @@ def sacrebleu_files(name: str, languages: tuple[str, str]) -> tuple[Path, Path]:
         ) from None
 
 
+def _is_there(dataset: Any, pair: str) -> bool:
+    """Whether sacreBLEU has unpacked a set, so that it will fetch nothing."""
+    fields = dataset.fieldnames(pair)
+    return all(Path(dataset._get_txt_file_path(pair, field)).exists() for field in fields)
+
+
 class HubName(NamedTuple):
     """What is named after `huggingface:`, taken apart."""
 
@@ -88,8 +101,10 @@ class HubName(NamedTuple):
         return f"{whole.replace('/', '--')}.{self.subset or 'default'}.{self.split}.jsonl"
 
 
-def huggingface_file(name: str, folder: Path) -> Path:
-    """A JSONL file in a folder with a set of the Hugging Face hub, fetched unless it is there.
+def huggingface_file(name: str, folder: Path, allowed: FetchPermission | None = UNLIMITED) -> Path:
+    """Return a JSONL file in a folder with a set of the Hugging Face hub.
+
+    It is fetched unless it is there, if that is allowed.
 
     The name is dataset[@revision][:subset[:split]], such as Helsinki-NLP/opus_books:de-en:train;
     an empty subset is the one that the set has by default. Rows keep whatever columns they have,
@@ -99,10 +114,13 @@ def huggingface_file(name: str, folder: Path) -> Path:
     path = folder / wanted.file
     if path.exists():
         return path
+    if allowed is None:
+        raise not_fetched(str(path), [f"{HUGGINGFACE}{name}"])
     with _alone(path.with_name(f"{path.name}.lock"), f"{HUGGINGFACE}{name}"):
         if not path.exists():
             say(f"fetching {HUGGINGFACE}{name} into {path}")
-            _write_lines(path, (_as_json(row) for row in _fetched(wanted, name, path)))
+            lines = (_as_json(row) for row in _fetched(wanted, name, path))
+            _write_lines(path, lines, allowed.limit)
     return path
 
 
@@ -149,10 +167,14 @@ def _as_json(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
 
 
-def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
-    """Writes a file durably, without holding it in memory."""
+def _write_lines(path: Path, lines: Iterator[bytes], limit: int) -> None:
+    """Write a file durably, without holding it in memory, as long as it is not too much."""
     with new_file(path) as file, bar(f"fetching {path.name}", None, "rows") as progress:
         for line in lines:
+            try:
+                check_room(path, file.tell(), file.tell() + len(line), limit)
+            except TooLargeError as error:
+                raise UserError(f"{path} could not be fetched: its set {error}") from None
             file.write(line)
             progress.update()
 
@@ -167,4 +189,5 @@ def _alone(path: Path, name: str) -> AbstractContextManager[None]:
 
 def _reason(error: BaseException) -> str:
     """The first line of what an error says."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return printable(masked_text(first))

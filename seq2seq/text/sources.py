@@ -11,16 +11,18 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from seq2seq.config import Corpus, Data, File, Source
 from seq2seq.config.data import HUGGINGFACE, LANGUAGE, SACREBLEU, STDIN
-from seq2seq.console import say
+from seq2seq.config.urls import masked
+from seq2seq.console import printable, say
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
 from seq2seq.files import new_file, sha256
 from seq2seq.text.corpus import Text
-from seq2seq.text.download import fetch
+from seq2seq.text.destination import check_destination, destination
+from seq2seq.text.download import FetchPermission, fetch, not_fetched
 from seq2seq.text.formats import format_of
 from seq2seq.text.hub import huggingface_file, sacrebleu_files
 
@@ -30,23 +32,48 @@ STDIN_KEPT = "stdin.tsv"
 WILD = re.compile(r"[*?[]")
 
 
-def find(
-    corpus: Corpus, data: Data, home: Path = Path(), scratch: Path | None = None
-) -> list[Text]:
-    """The text of a corpus, in order.
+class Places(NamedTuple):
+    """Folders for what comes from standard input."""
 
-    What comes from standard input is kept in `home`, for the next time that nothing comes; in
-    `scratch`, if that is given.
+    home: Path = Path()  # where it is kept, for the next time that nothing comes
+    scratch: Path | None = None  # where it goes instead, if that is given
 
-    Only sets of sacreBLEU's and of the Hugging Face hub are fetched here. Raises a UserError for
-    shards that do not match, and for what cannot be fetched.
+
+HERE = Places()
+
+
+def permit_config(data: Data) -> FetchPermission:
+    """Return the permission to fetch of a config that the user named to a command."""
+    return FetchPermission(int(data.max_unpacked * GIGABYTE), variables=True)
+
+
+def permit_model(data: Data) -> FetchPermission:
+    """Return the permission to fetch of a model's config, for which the user must have asked.
+
+    It gets no variables of the environment, which it could send to a server of its author's.
     """
-    return [text for source in corpus.sources for text in _find(source, data, home, scratch)]
+    return FetchPermission(int(data.max_unpacked * GIGABYTE), variables=False)
 
 
-def _find(source: Source, data: Data, home: Path, scratch: Path | None) -> list[Text]:
+def find(
+    corpus: Corpus, data: Data, allowed: FetchPermission | None, places: Places = HERE
+) -> list[Text]:
+    """Return the text of a corpus, in order.
+
+    Only sets of sacreBLEU's and of the Hugging Face hub are fetched here, if that is allowed.
+    Raises a UserError for shards that do not match, and for what is not or cannot be fetched.
+    """
+    return [text for source in corpus.sources for text in _find(source, data, allowed, places)]
+
+
+def _find(
+    source: Source, data: Data, allowed: FetchPermission | None, places: Places
+) -> list[Text]:
     languages = source.languages or [data.source, data.target]
-    shards = list(zip(*_sides(source, languages, home, scratch), strict=True))
+    shards = list(zip(*_sides(source, languages, allowed, places), strict=True))
+    for file in (file for files in shards for file in files):
+        if allowed and file.urls and not os.path.exists(file.path):
+            check_destination(Path(file.path))  # now, before gigabytes of other files come
     return [
         Text(
             list(files),
@@ -61,19 +88,21 @@ def _find(source: Source, data: Data, home: Path, scratch: Path | None) -> list[
 
 
 def _sides(
-    source: Source, languages: list[str], home: Path, scratch: Path | None
+    source: Source, languages: list[str], allowed: FetchPermission | None, places: Places
 ) -> list[list[File]]:
     """The shards of each side, or of the one file that holds both."""
     if source.source and source.target:
         return _aligned([source.source, source.target])
     path = source.path or ""
     if path.startswith(SACREBLEU):
-        found = sacrebleu_files(path.removeprefix(SACREBLEU), (languages[0], languages[1]))
+        pair = languages[0], languages[1]
+        found = sacrebleu_files(path.removeprefix(SACREBLEU), pair, allowed)
         return [[File(path=str(file))] for file in found]
     if path.startswith(HUGGINGFACE):
-        return [[File(path=str(huggingface_file(path.removeprefix(HUGGINGFACE), HUB)))]]
+        name = path.removeprefix(HUGGINGFACE)
+        return [[File(path=str(huggingface_file(name, HUB, allowed)))]]
     if path == STDIN:
-        return [[File(path=str(_stdin(home, scratch)))]]
+        return [[File(path=str(_stdin(places)))]]
     if LANGUAGE not in f"{path}{source.member or ''}":
         hash_ = next(iter(source.sha256), None)
         return [_shards(File(path=path, urls=source.urls, sha256=hash_, member=source.member))]
@@ -128,6 +157,8 @@ def _left_open(pattern: str, path: str) -> tuple[str, ...]:
 def _shards(file: File) -> list[File]:
     """The files that a path means: those that match it, in order of their names, or itself."""
     path = expanded(file.path)
+    if file.urls:
+        path = str(destination(path))
     if not WILD.search(path) or os.path.exists(path) or file.urls:
         return [file.model_copy(update={"path": path})]
     if matches := sorted(glob.glob(path, recursive=True)):
@@ -154,16 +185,16 @@ def _format(source: Source, file: File, *, pairs: bool) -> str:
     return format_of(file.member or file.path, pairs)
 
 
-def _stdin(home: Path, scratch: Path | None) -> Path:
+def _stdin(places: Places) -> Path:
     """A file with what standard input brings, which can be read only once, or brought before."""
-    kept = home / STDIN_KEPT
+    kept = places.home / STDIN_KEPT
     stdin = sys.stdin and sys.stdin.buffer  # none where it was closed
     piped = leads() and stdin and not stdin.isatty()
     if piped:
         say("reading standard input")
     if piped and cast(io.BufferedReader, stdin).peek(1):
-        if scratch:
-            kept = scratch / STDIN_KEPT
+        if places.scratch:
+            kept = places.scratch / STDIN_KEPT
         else:
             say(f"keeping standard input in {kept}")
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -176,21 +207,30 @@ def _stdin(home: Path, scratch: Path | None) -> Path:
     return kept
 
 
-def locate(file: File, remedy: str = "put it there, or name another file in the config") -> Path:
-    """Where a file lies, fetched if it is missing; a UserError tells what to do if it cannot be."""
+def locate(
+    file: File,
+    allowed: FetchPermission | None = None,
+    remedy: str = "put it there, or name another file in the config",
+) -> Path:
+    """Return where a file lies, fetched if it is missing and that is allowed.
+
+    A UserError tells what to do if it is not there.
+    """
     path = Path(file.path)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file of text in the config")
     if not path.exists():
         if not file.urls:
             raise UserError(f"{path} is missing; {remedy}")
-        fetch(path, file.urls, file.sha256)
+        if allowed is None:
+            raise not_fetched(str(path), file.urls)
+        fetch(path, file.urls, file.sha256, allowed)
     return path
 
 
-def check(file: File) -> None:
-    """Fetches a file if it is missing, and verifies it if it has a hash; raises a UserError."""
-    path = locate(file)
+def check(file: File, allowed: FetchPermission | None) -> None:
+    """Fetch a file if it is missing, and verify it if it has a hash; raises a UserError."""
+    path = locate(file, allowed)
     if file.sha256:
         verify(file, sha256(path))
 
@@ -198,7 +238,7 @@ def check(file: File) -> None:
 def verify(file: File, found: str) -> None:
     """Raises a UserError if a file, whose SHA-256 is given, is not the one the config means."""
     if file.sha256 and file.sha256 != found:
-        source = f" from {file.urls[0]}" if file.urls else ""
+        source = f" from {printable(masked(file.urls[0]))}" if file.urls else ""
         raise UserError(
             f"{file.path} is not the file that the config means: its sha256 is {found}, not "
             f"{file.sha256}; move it away and fetch it again{source}"
