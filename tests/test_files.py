@@ -211,7 +211,7 @@ def test_every_file_of_a_new_folder_is_flushed_before_it_takes_its_place(tmp_pat
 
 # Kills itself, as a power cut would, before the n-th call that changes or flushes something.
 KILLED = """
-import os, shutil, signal, sys
+import os, signal, sys
 from pathlib import Path
 
 left = int(sys.argv[1])
@@ -227,8 +227,8 @@ def deadly(real):
 
 from seq2seq.files import new_folder
 
-for module, name in ((os, "fsync"), (os, "rename"), (shutil, "rmtree")):
-    setattr(module, name, deadly(getattr(module, name)))
+for name in ("fsync", "rename", "mkdir", "unlink", "rmdir"):
+    setattr(os, name, deadly(getattr(os, name)))
 with new_folder(Path("folder")) as partial:
     (partial / "a").write_bytes(b"new")
     (partial / "c").write_bytes(b"newer")
@@ -239,7 +239,7 @@ with new_folder(Path("folder")) as partial:
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):
     folder = tmp_path / "folder"
     found = []
-    for calls in range(20):
+    for calls in range(40):
         remove(folder)
         _fill(folder, OLD)
         command = [sys.executable, "-c", KILLED, str(calls)]
@@ -258,22 +258,237 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def _killed_between_renames(folder: Path) -> Path:
+    """Leaves what a kill between the two renames of a replacement leaves; where the old one is."""
+    partial = folder.with_name(f".{folder.name}.0123456789abcdef.partial")
+    _fill(partial / folder.name, NEW)
+    (partial / files.MARK).touch()
+    _fill(partial.with_suffix(".old"), OLD)
+    return partial.with_suffix(".old")
+
+
 def test_recovery_touches_nothing_that_is_in_place(tmp_path):
     folder = tmp_path / "folder"
     recover_folder(folder)
     assert not folder.exists()
     _fill(folder, NEW)
-    _fill(tmp_path / "folder.old", OLD)
+    _killed_between_renames(folder)
     recover_folder(folder)
     assert _content(folder) == NEW
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_an_unfinished_replacement_is_healed_by_the_next_one_too(tmp_path):
     folder = tmp_path / "folder"
-    _fill(tmp_path / "folder.old", OLD)
+    old = _killed_between_renames(folder)
+    assert files.standing(folder) == old
     with pytest.raises(KeyboardInterrupt):
         _break_off(folder, KeyboardInterrupt)
     assert _content(folder) == OLD
+    assert files.standing(folder) == folder
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+# What is a stranger's, and what leads elsewhere
+
+RANDOM = "0123456789abcdef"
+
+
+def _tree(folder: Path) -> dict[str, bytes | None]:
+    """All that is in a folder, by its path there, without following links."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["folder.old", "folder.partial", f".folder.{RANDOM}.old", f".folder.{RANDOM}.partial"]
+)
+@pytest.mark.parametrize("there_before", [True, False])
+def test_strangers_beside_a_folder_stay(tmp_path, name, there_before):
+    """Without the mark nothing is ours, whatever its name."""
+    _fill(tmp_path / name, {"precious": b"the only copy"})
+    folder = tmp_path / "folder"
+    assert files.standing(folder) == folder
+    if there_before:
+        _fill(folder, OLD)
+    for _ in range(2):
+        recover_folder(folder)
+        with new_folder(folder) as partial:
+            _fill(partial, NEW)
+    expected = {name: None, f"{name}/precious": b"the only copy", "folder": None}
+    assert _tree(tmp_path) == expected | {f"folder/{one}": data for one, data in NEW.items()}
+
+
+def test_the_place_of_a_new_folder_must_be_free_to_the_end(tmp_path):
+    folder = tmp_path / "folder"
+
+    def fill() -> None:
+        with new_folder(folder, replace=False) as partial:
+            _fill(partial, NEW)
+            _fill(folder, OLD)  # in the meantime
+
+    with pytest.raises(UserError, match="folder exists"):
+        fill()
+    assert _tree(tmp_path) == {"folder": None, "folder/a": b"old", "folder/b": b"older"}
+
+
+def test_what_others_put_into_a_folder_outlives_its_replacement(tmp_path):
+    folder = tmp_path / "folder"
+    _fill(folder, OLD)
+    write_manifest(folder)
+    _fill(folder, {"notes.txt": b"mine", "derived": b"ours"})
+    (folder / "more").mkdir()
+    (folder / "more" / "a").write_bytes(b"mine, too")
+    with new_folder(folder, ours=["derived"]) as partial:
+        _fill(partial, NEW)
+        write_manifest(partial)
+    assert set(_tree(folder)) == {*NEW, MANIFEST, "notes.txt", "more", "more/a"}
+    check_manifest(folder, "")
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "file"])
+def test_a_folder_does_not_take_the_place_of_a_link_or_a_file(tmp_path, kind):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    _fill(elsewhere, OLD)
+    if kind == "file":
+        folder.write_bytes(b"mine")
+    else:
+        folder.symlink_to(elsewhere if kind == "link" else tmp_path / "nowhere")
+    before = _tree(tmp_path)
+    with pytest.raises(UserError, match=r"folder is .*; move it away"), new_folder(folder):
+        raise AssertionError("it was begun")
+    remove(folder)
+    assert _tree(tmp_path) == before
+
+
+def test_links_in_a_marked_folder_are_removed_and_not_followed(tmp_path):
+    folder, precious = tmp_path / "run" / "folder", tmp_path / "precious"
+    _fill(precious, OLD)
+    for number, name in enumerate(("folder", "extra")):
+        partial = folder.with_name(f".folder.{number}{RANDOM[1:]}.partial")
+        partial.mkdir(parents=True)
+        (partial / files.MARK).touch()
+        (partial / name).symlink_to(precious)
+        partial.with_suffix(".old").symlink_to(precious)
+    folder.mkdir()
+    recover_folder(folder)
+    assert _content(precious) == OLD
+    assert files.standing(folder) == folder
+
+
+@pytest.mark.parametrize("kind", ["symbolic", "hard", "dangling"])
+@pytest.mark.parametrize("name", ["a", "a.partial", f".a.{RANDOM}.partial"])
+def test_a_file_is_never_written_through_a_link(tmp_path, kind, name):
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    link = tmp_path / "stranger" / name
+    link.parent.mkdir()
+    if kind == "hard":
+        link.hardlink_to(precious)
+    else:
+        link.symlink_to(precious if kind == "symbolic" else tmp_path / "nowhere")
+    write_file(link.parent / "a", b"new")
+    assert (link.parent / "a").read_bytes() == b"new"
+    assert not (link.parent / "a").is_symlink()
+    assert precious.read_bytes() == b"mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"precious", "stranger"}
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+ODD = {
+    "symbolic": lambda path: path.symlink_to(path.with_name("precious")),
+    "dangling": lambda path: path.symlink_to(path.with_name("nowhere")),
+    "hard": lambda path: path.hardlink_to(path.with_name("precious")),
+    "folder": lambda path: path.mkdir(),
+    "pipe": _pipe,
+    "device": lambda path: path.symlink_to("/dev/null"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes pipes")
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("mode", ["ab", "r+b", "rb"])
+def test_only_a_file_with_one_name_is_opened_as_our_own(tmp_path, kind, mode):
+    (tmp_path / "precious").write_bytes(b"mine")
+    path = tmp_path / "log"
+    ODD[kind](path)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=r"log is a .*move it away"):
+        files.open_own(path, mode)
+    with pytest.raises(UserError, match=r"log is a .*move it away"), lock(path, "busy"):
+        raise AssertionError("it was locked")
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_is_appended_stands_behind_what_was_there(tmp_path):
+    path = tmp_path / "log"
+    for line in (b"one\n", b"two\n"):
+        with files.open_own(path, "ab") as file:
+            file.write(line)
+    (tmp_path / "usual").touch()
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.skipif(os.name != "posix", reason="makes pipes")
+def test_a_file_does_not_take_the_place_of_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"pipe is a pipe; name a file"):
+        write_file(tmp_path / "pipe", b"new")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_an_abandoned_file_goes_and_one_that_is_being_written_stays(tmp_path):
+    path = tmp_path / "a"
+    abandoned = tmp_path / f".a.{RANDOM}.partial"
+    abandoned.write_bytes(b"half")
+    others = [tmp_path / name for name in ("a.partial", ".a.partial", f".b.{RANDOM}.partial")]
+    for other in others:
+        other.write_bytes(b"another's")
+    with new_file(path) as first:
+        first.write(b"first")
+        with new_file(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_errors_tell_of_the_file_that_was_to_be_written(tmp_path, monkeypatch):
+    def refuse(old: Path, _: Path) -> None:
+        raise OSError(28, "No space left on device", str(old))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="No space") as raised:
+        write_file(tmp_path / "page", b"new")
+    assert raised.value.filename == str(tmp_path / "page")
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="No space") as raised, new_folder(tmp_path / "model"):
+        pass
+    assert raised.value.filename == str(tmp_path / "model")
+    with pytest.raises(FileNotFoundError) as missing, new_folder(tmp_path / "model") as folder:
+        (folder / "deep" / "file").write_bytes(b"")
+    assert missing.value.filename == str(tmp_path / "model" / "deep" / "file")
+
+
+def test_a_link_out_of_the_folder_is_refused_and_the_folder_may_be_one(tmp_path):
+    (tmp_path / "disk" / "run" / "inside").mkdir(parents=True)
+    run = tmp_path / "run"
+    run.symlink_to(tmp_path / "disk" / "run")
+    (run / "other").symlink_to("inside")
+    (run / "out").symlink_to(tmp_path)
+    (run / "round").symlink_to(run / "round")
+    for inside in ("inside", "other", "new", "new/deep"):
+        files.check_inside(run / inside, run)
+    for outside in ("out", "out/deep", "../run2"):
+        with pytest.raises(UserError, match="leads out of"):
+            files.check_inside(run / outside, run)
 
 
 # Manifests
@@ -335,9 +550,13 @@ def test_a_damaged_manifest_is_named(model, content):
 WAITER = """
 import sys
 from pathlib import Path
-from seq2seq.files import lock
+from seq2seq import files
 
-with lock(Path("deep/lock"), wait=lambda: print("waiting", flush=True)):
+def tell(text):
+    print(text, flush=True)
+
+files.PATIENCE = 0.1
+with files.lock(Path("deep/lock"), wait=lambda: tell("waiting"), tell=tell):
     print("held", flush=True)
 """
 
@@ -383,6 +602,10 @@ def test_who_wants_to_wait_says_so_and_has_the_lock_next(tmp_path, end):
         assert holder.stdout.readline() == b"held\n"
         with subprocess.Popen([sys.executable, "-c", WAITER], **start) as waiter:
             assert waiter.stdout.readline() == b"waiting\n"
+            told = waiter.stdout.readline().decode()
+            assert told.startswith(f"still waiting: {Path('deep', 'lock')} may be held by ")
+            if Path("/proc/locks").exists():
+                assert told.endswith(f"process {holder.pid}\n")
             assert waiter.poll() is None
             if end == "is killed":
                 holder.kill()
@@ -390,6 +613,17 @@ def test_who_wants_to_wait_says_so_and_has_the_lock_next(tmp_path, end):
                 holder.stdin.close()
             assert waiter.stdout.readline() == b"held\n"
             assert waiter.wait() == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="looks at permissions as POSIX has them")
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o755, 0o600), (0o775, 0o660)])
+def test_a_lock_is_for_those_who_may_write_to_its_folder(tmp_path, folder_mode, file_mode):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(folder_mode)
+    with lock(folder / "lock"):
+        assert (folder / "lock").stat().st_mode & 0o777 == file_mode
+        assert files.holder(folder / "lock")
 
 
 def test_where_nobody_has_the_lock_nobody_waits(tmp_path):
