@@ -1,19 +1,17 @@
-"""Prints the lowest versions that pyproject.toml allows, as requirements.
+"""Prints the lowest versions that pyproject.toml allows of what the tests need, as requirements.
 
-Those of torch and numpy, whose old versions have no wheels for new Pythons, and of the tools that
-developers have, stay what they are.
+Left out are torch and numpy, whose old versions lack wheels for new Pythons, and developers' tools.
 """
 
 import re
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
-wanted = [
-    *project["dependencies"],
-    *(one for name in extras if name != "dev" for one in extras[name]),
-]
+(tested,) = (found[1] for one in extras["dev"] if (found := re.match(r"seq2seq\[(.*)\]", one)))
+wanted = [*project["dependencies"], *(one for name in tested.split(",") for one in extras[name])]
 for requirement in wanted:
     if not re.match(r"(torch|numpy)\b", requirement):
         print(requirement.replace(">=", "==", 1))

@@ -173,8 +173,9 @@ class Document:
         for key_node, value_node in self._pairs(node, keys, place):
             key = _key(key_node)
             if key not in mapping:  # else it comes from a merge, before which its own values go
-                self.places[(*keys, key)] = place or _line(key_node)
-                mapping[key] = self._value(value_node, (*keys, key), place)
+                inner = (*keys, key)
+                self.places[inner] = place or _line(key_node)
+                mapping[key] = self._value(value_node, inner, place)
         return mapping
 
     def _pairs(

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from seq2seq.errors import UserError
 from seq2seq.text.archive import unpacked
 from seq2seq.text.formats import PAIRS, SIDES
 from seq2seq.text.rows import Pair, Reading, Unreadable
+
+COMPARED = 20_000_000  # lines of two files that are compared to find where they part
 
 
 class Text(NamedTuple):
@@ -103,15 +105,20 @@ def named(file: File) -> str:
 
 
 def _misalignment(text: Text) -> str:
-    """Which side is longer, and where the two seem to part."""
-    sides = [
-        (named(file), np.fromiter(_lengths(file, form, text.limit), np.int64))
-        for file, form in zip(text.files, text.formats, strict=True)
-    ]
-    (long_name, long), (short_name, short) = sorted(sides, key=lambda side: -len(side[1]))
-    message = f"{long_name} has {len(long):,} lines but {short_name} {len(short):,}"
-    if not len(short):
+    """Which side is longer, and where the two seem to part, unless they are very long."""
+    sides = []
+    for file, form in zip(text.files, text.formats, strict=True):
+        lengths = _lengths(file, form, text.limit)
+        compared = np.fromiter(islice(lengths, COMPARED), np.int64)
+        sides.append((len(compared) + sum(1 for _ in lengths), named(file), compared))
+    (long_count, long_name, long), (short_count, short_name, short) = sorted(
+        sides, key=lambda side: -side[0]
+    )
+    message = f"{long_name} has {long_count:,} lines but {short_name} {short_count:,}"
+    if not short_count:
         return f"{message}: it is empty"
+    if long_count > COMPARED:
+        return message
     message += f"; they seem to part at line {parting(long, short) + 1:,}"
     alone = np.flatnonzero((long[: len(short)] == 0) != (short == 0))
     if len(alone):
