@@ -1,7 +1,7 @@
 """Files of text to pairs of segments, and what is wrong where two files are not aligned."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from seq2seq.text.archive import unpacked
 from seq2seq.text.formats import PAIRS, SIDES
 from seq2seq.text.rows import Pair, Reading, Unreadable
 
+NAMED = 3  # files of a corpus
 COMPARED = 20_000_000  # lines of two files that are compared to find where they part
 
 
@@ -70,7 +71,7 @@ def read_pairs(texts: list[Text]) -> Iterator[Pair]:
     """The pairs of some texts that can be read, in order; raises a UserError if there is none."""
     pairs = (row for text in texts for row in read_rows(text) if isinstance(row, Pair))
     if (first := next(pairs, None)) is None:
-        raise UserError(f"{' and '.join(text.name for text in texts)}: no row can be read")
+        raise UserError(f"{names_of(texts)}: no row can be read")
     yield first
     yield from pairs
 
@@ -97,6 +98,14 @@ def _rows(text: Text) -> Iterator[Pair | Unreadable]:
                 yield target
             else:
                 yield Pair(source, target)
+
+
+def names_of(texts: Sequence[Text]) -> str:
+    """What messages call the files of a corpus: the first three by name, and how many more."""
+    names = [text.name for text in texts[:NAMED]]
+    if len(texts) > NAMED:
+        return f"{', '.join(names)} and {len(texts) - NAMED:,} more"
+    return " and ".join(names)
 
 
 def named(file: File) -> str:
