@@ -257,7 +257,8 @@ def schema() -> None:
 def main() -> None:
     """Runs the command line; an error that a user can mend is a message without a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # which whoever started us wants
+            signal.signal(number, interrupt)
     try:
         app()
     except Stopped as stopped:

@@ -22,7 +22,7 @@ from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
 from seq2seq.errors import UserError
 from seq2seq.origins import completed, origin_of
 from seq2seq.prepare import folder_of
-from seq2seq.text.corpus import Text, read_pairs, read_rows
+from seq2seq.text.corpus import Text, names_of, read_pairs, read_rows
 from seq2seq.text.rows import Pair, Unreadable
 from seq2seq.text.sources import Places, check, find, permit_config
 
@@ -41,7 +41,7 @@ def preview(config: Config, count: int) -> None:
         all_at_once(lambda file: check(file, allowed), files)
         tokenizers = _tokenizers(config, texts)
         for corpus, some in zip(data.train, texts, strict=True):
-            print(" and ".join(text.name for text in some))
+            print(names_of(some))
             for line in _lines(config, corpus, some, tokenizers, count):
                 print(line)
     say("validation and test sets have not been looked at")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -12,6 +12,7 @@ from seq2seq.console import say
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.store import Side, Store
 from seq2seq.decoding.forced import Judged, judge
+from seq2seq.decoding.translator import CUT, Warnings
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened, open_model
@@ -55,15 +56,16 @@ def score(
     loaded = load_model(
         opened.folder, opened.config, opened.tokenizers, choose_device(opened.config.device)
     )
-    first = 1
+    warn, first = Warnings(lambda message: say(f"warning: {message}"), "pairs"), 1
     while some := list(islice(pairs, BUFFER)):
-        pieces = list(cut(opened, some, tag, first))
+        pieces = list(cut(opened, some, tag, first, warn))
         store = Store(*map(Side.of, zip(*pieces, strict=True)))
         judged = judge(loaded, store, opened.config.decoding.batch_tokens)
         for pair, known, one in zip(some, pieces, judged, strict=True):
             print(as_object(opened, pair, known, one) if as_json else as_line(one))
         sys.stdout.flush()
         first += len(some)
+    warn.close()
 
 
 def files(source: Path, target: Path) -> Iterator[Pair]:
@@ -88,7 +90,13 @@ def rows(stream: BinaryIO) -> Iterator[Pair]:
         yield Pair(*columns)
 
 
-def cut(opened: Opened, pairs: Iterable[Pair], tag: str | None, first: int) -> Iterator[Pieces]:
+def cut(
+    opened: Opened,
+    pairs: Iterable[Pair],
+    tag: str | None,
+    first: int,
+    warn: Callable[[str], None],
+) -> Iterator[Pieces]:
     """The pieces of pairs, of which `first` is the number of the first, for warnings."""
     data = opened.config.data
     sides = [
@@ -98,9 +106,9 @@ def cut(opened: Opened, pairs: Iterable[Pair], tag: str | None, first: int) -> I
     encoded = zip(*opened.tokenizers.encode(sides, tag), strict=True)
     for number, (source, target) in enumerate(encoded, start=first):
         if max(len(source), len(target)) > data.max_length:
-            say(
-                f"warning: pair {number:,} has {len(source):,} and {len(target):,} pieces; only "
-                f"the first {data.max_length:,} of a side count (data.max_length)"
+            warn(
+                f"pair {number:,} has {len(source):,} and {len(target):,} pieces; only "
+                f"the first {data.max_length:,} of a side count {CUT}"
             )
         yield Pieces(source[: data.max_length], target[: data.max_length])
 

@@ -17,6 +17,7 @@ from seq2seq.decoding.choice import settled
 from seq2seq.decoding.forms import Form, Json, Text, Tsv
 from seq2seq.decoding.members import agreed
 from seq2seq.decoding.trace import Recorder
+from seq2seq.decoding.translator import Warnings
 from seq2seq.errors import ConfigError, Stopped, UserError
 from seq2seq.filtering import Answer, Job, ready
 from seq2seq.report.attention import Sheet, show
@@ -153,12 +154,13 @@ def write(
     Raises a Stopped that says how far it has come, if there was one.
     """
     number = first
+    warnings = Warnings(lambda message: interject(f"warning: {printable(message)}"))
     output = files.output if distributed.leads() else Path(os.devnull)
     with writing(output, resuming=resuming) as stream:
         try:
             for answer in answers:
                 for warning in answer.warnings:
-                    interject(f"warning: {printable(warning)}")
+                    warnings(warning)
                 stream.write(answer.content)
                 stream.flush()
                 number += answer.lines
@@ -167,6 +169,8 @@ def write(
             if files.resumable and not several:
                 message += "; the same command with --resume goes on"
             raise Stopped(stopped.exit_code - 128, message) from None
+        finally:
+            warnings.close()
 
 
 def form_of(shape: Shape, opened: Opened, tag: str | None) -> Form:

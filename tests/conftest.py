@@ -1,5 +1,6 @@
 """What several test files share: one thread, the command line in this process, and a toy run."""
 
+import contextlib
 import io
 import os
 import random
@@ -14,6 +15,9 @@ import pytest
 import torch
 
 from seq2seq.cli import main
+from seq2seq.models import products
+from seq2seq.models.products import FLOAT32_PRODUCTS
+from seq2seq.training import precision
 
 NUMBERS = ["null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"]
 
@@ -47,6 +51,65 @@ training:
   samples: 1
 decoding: {beam: 2, engine: pytorch}
 """
+
+
+LIBRARIES = ["onednn", "mkl"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the library of float32 products, so that either side runs on any processor."""
+    parser.addoption(
+        "--float32-products",
+        choices=["auto", *LIBRARIES],
+        default="auto",
+        help="Multiply float32 by this library in all tests; auto: by the faster here.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets what the processes of tests inherit."""
+    if (library := config.getoption("--float32-products")) != "auto":
+        os.environ[FLOAT32_PRODUCTS] = library
+    # Whoever starts pytest may ignore it, as CI services do; children would, too.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests that use `products` by both libraries, unless the session is of one."""
+    if "products" in metafunc.fixturenames:
+        library = metafunc.config.getoption("--float32-products")
+        libraries = LIBRARIES if library == "auto" else [library]
+        metafunc.parametrize("products", libraries, indirect=True, scope="module")
+
+
+@contextlib.contextmanager
+def float32_products(library: str | None) -> Iterator[None]:
+    """Multiplies float32 by a library, here and in processes that are started; None: as usual."""
+    with pytest.MonkeyPatch.context() as patch:
+        if library:
+            patch.setenv(FLOAT32_PRODUCTS, library)
+        else:
+            patch.delenv(FLOAT32_PRODUCTS, raising=False)
+        products.onednn_is_faster.cache_clear()
+        yield
+    products.onednn_is_faster.cache_clear()
+
+
+@pytest.fixture(scope="module", name="products")
+def each_product(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The library that multiplies float32 in a test: oneDNN, then MKL."""
+    if request.param == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("PyTorch without oneDNN")
+    with float32_products(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["bf16", "fp32"])
+def automatic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The precision that `training.precision: auto` takes in a test: bfloat16, then float32."""
+    monkeypatch.setattr(precision, "bfloat16_is_faster", lambda device: request.param == "bf16")
+    return request.param
 
 
 class Result(NamedTuple):
@@ -145,17 +208,21 @@ def command() -> Command:
 
 
 @pytest.fixture(scope="session")
-def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+def trained_once(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The toy run that most tests share: prepared and trained once, through the commands."""
     folder = tmp_path_factory.mktemp("trained")
     write_toy(folder)
-    with pytest.MonkeyPatch.context() as patch:
+    library = pytestconfig.getoption("--float32-products")
+    with (
+        float32_products(None if library == "auto" else library),  # whoever asks for it first
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.chdir(folder)
         patch.delenv("SEQ2SEQ_MODEL", raising=False)
         done = run_here("prepare", "toy.yaml"), run_here("train", "toy.yaml")
-        untouched = tmp_path_factory.mktemp("untouched") / "toy"
-        shutil.copytree(folder, untouched)
-        yield Trained(folder, untouched, *done)
+    untouched = tmp_path_factory.mktemp("untouched") / "toy"
+    shutil.copytree(folder, untouched)
+    return Trained(folder, untouched, *done)
 
 
 @pytest.fixture

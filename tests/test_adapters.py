@@ -22,6 +22,8 @@ from seq2seq.runs import open_model
 from seq2seq.train import new_learner
 from seq2seq.training.learner import Learner
 
+pytestmark = pytest.mark.usefixtures("products")  # float32 by oneDNN, then by MKL
+
 OPTIONS = Lora(rank=3, alpha=5.0)
 BASE = Path("runs/toy/best")
 LORA = ["--set=training.init_from=runs/toy", "--set=training.lora={rank: 2, layers: [decoder]}"]

@@ -33,6 +33,9 @@ NAME = (
 )
 FORM = "must have the form section.option=value, such as training.max_updates=100"
 OVERGROWN = "nests or repeats too much; does an alias contain itself?"
+MERGE_BOMB = "\n".join(
+    ["x-0: &a0 {seed: 1}", *(f"x-{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 40))]
+)
 BOMB = "a: &a [0, 0, 0, 0, 0, 0, 0, 0, 0]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
     for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -415,6 +418,18 @@ TEXTS: dict[str | bytes, str | list[str]] = {
     "put text that starts with ! in quotes",
     f"{DATA}training: &again\n  warmup: *again": f"line 2: {OVERGROWN}",
     BOMB: f"line 1: {OVERGROWN}",
+    f"{DATA}training: &again\n  <<: *again": f"line 2: {OVERGROWN}",
+    MERGE_BOMB: f"line 1: {OVERGROWN}",
+    f"{DATA}x-a: &a {{warmup: x}}\ntraining:\n  <<: *a\n": "line 2: training.warmup: must be a "
+    'whole number, not "x"',
+    f"{DATA}x-a: &a {{seed: 1}}\n<<: *a\n<<: *a": "line 4: <<: is given twice, first in line 3",
+    f"{DATA}x-a: {{seed: 1, seed: 2}}": "line 2: x-a.seed: is given twice, first in line 2",
+    f"{DATA}training:\n  <<: {{warmup: 1, warmup: 2}}": "line 3: training.warmup: is given twice, "
+    "first in line 3",
+    f"{DATA}training:\n  <<: [{{}}, 3]": "line 3: training: << merges options, such as an alias of "
+    "some, not other values",
+    f"{DATA}'<<': {{seed: 1}}": "line 2: <<: is not an option",
+    f"{DATA}training: {{x-a: 1}}": "line 2: training.x-a: is not an option",
     "[" * 2000: f"line 1: {OVERGROWN}",
 }
 
@@ -646,6 +661,36 @@ def test_an_alias_stands_for_what_it_names():
     config = read(text, "data.test.again.source=c")
     assert config.data.train == [config.data.valid]
     assert config.data.test["again"].source.path == "c"
+
+
+def test_merged_options_are_those_that_are_not_given():
+    config = read(f"""
+x-small: &small {{dim: 64, heads: 2, ffn_dim: 128}}
+x-deep:
+  model: &deep
+    <<: *small
+    heads: 4
+    encoder_layers: 8
+{DATA}
+model:
+  dropout: 0.3
+  <<: [*deep, {{decoder_layers: 1, encoder_layers: 2}}]
+  dim: 96
+  kind: transformer
+training: &training {{warmup: 7}}
+""")
+    assert config == read(f"""
+{DATA}
+model:
+  {{kind: transformer, dim: 96, heads: 4, ffn_dim: 128, dropout: 0.3, encoder_layers: 8,
+    decoder_layers: 1}}
+training: {{warmup: 7}}
+""")
+
+
+def test_merged_options_are_overridden_where_they_stand():
+    text = f"x-a: &a {{warmup: 1, log_every: 5}}\n{DATA}training: {{<<: *a}}"
+    assert read(text, "training.warmup=3") == read(f"{DATA}training: {{warmup: 3, log_every: 5}}")
 
 
 def test_a_byte_order_mark_changes_nothing():

@@ -340,6 +340,17 @@ def test_files_that_do_not_match_stop_everything_whatever_is_to_be_skipped():
     assert _complaint({"path": "x.{lang}", "on_error": "skip"}).startswith(message)
 
 
+@pytest.mark.parametrize("compared", [2, 3])
+def test_where_very_long_files_part_is_not_looked_for(monkeypatch, compared):
+    """Lengths of all lines are in memory for that."""
+    monkeypatch.setattr("seq2seq.text.corpus.COMPARED", compared)
+    _write("x.en", "a\nb\nc\n")
+    _write("x.de", "a\nb\n")
+    parts = "; they seem to part at line " if compared == 3 else ""
+    found = _complaint({"source": "x.en", "target": "x.de"})
+    assert found.rstrip("123") == f"x.en has 3 lines but x.de 2{parts}".rstrip("123")
+
+
 def test_what_is_packed_may_become_only_so_large():
     _write("x.tsv.gz", gzip.compress(b"a\tA\n" * 1000))
     assert len(_pairs("x.tsv.gz", max_unpacked=0.000004)) == 1000

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from html import escape
 
@@ -537,10 +538,89 @@ def test_a_line_without_end_is_an_error(monkeypatch):
 @pytest.mark.parametrize("form", ["sgm", "po"])
 def test_a_document_without_end_is_an_error(form, monkeypatch):
     monkeypatch.setattr(rows, "LARGEST_DOCUMENT", 1 << 20)
+    monkeypatch.setattr(exchange, "LARGEST_ROW", 1 << 20)
     content = b"a" * (1 << 20) + b"b"
     with pytest.raises(UserError) as raised:
         read(form, content) if form in PAIRS else read_side(form, content)
     assert str(raised.value) == "f is larger than 1 MiB, the most in this format; split it"
+
+
+# Of 16 MiB, and of what is between two units that are yielded
+TOO_MUCH = {
+    "notes": tmx({"en": "a", "de": "b"}).replace("<tu>", "<tu>" + "<note/>" * 5000),
+    "a note": tmx({"en": "a", "de": "b"}).replace("<tu>", f"<tu><note>{'n' * 35_000}</note>"),
+    "variants": tmx({f"x{number}": "a" for number in range(900)}),
+    "what is no unit": tmx({"en": "a", "de": "b"}).replace("<tu>", "<other/>" * 5000 + "<tu>"),
+    "a property": tmx({"en": "a", "de": "b"}).replace("<tu>", f"<tu note='{'n' * 35_000}'>"),
+}
+
+
+@pytest.mark.parametrize("unit", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_a_unit_without_end_is_an_error(unit, monkeypatch):
+    monkeypatch.setattr(exchange, "LARGEST_ROW", 1 << 15)
+    many = _many("tmx", 5000).decode()  # which is longer, but not one of its units
+    assert len(many) > len(unit)
+    assert len(read("tmx", many)) == 5000
+    with pytest.raises(UserError) as raised:
+        read("tmx", unit)
+    assert str(raised.value) == (
+        "f has more than 0 MiB in one unit, or between two; remove what is no text, such as notes, "
+        "or export it again"
+    )
+
+
+def test_an_xliff_unit_without_end_is_an_error(monkeypatch):
+    monkeypatch.setattr(exchange, "LARGEST_ROW", 1 << 15)
+    document = xliff(("a", "b")).replace("<source>", "<alt-trans/>" * 3000 + "<source>")
+    with pytest.raises(UserError, match="has more than 0 MiB in one unit"):
+        read("xliff", document)
+
+
+def test_parts_around_units_are_gone_after_their_turn():
+    file = xliff(("a", "b"))
+    inner = file[file.index("<file") : file.index("</file>") + len("</file>")]
+    stream = io.BytesIO(file.replace(inner, inner * 5000).encode())
+    held = [
+        len(unit.getroottree().getroot()) for unit in exchange._elements(stream, "f", "trans-unit")
+    ]
+    assert len(held) == 5000
+    assert max(held) < 1000
+
+
+def test_a_message_names_only_some_of_many_languages():
+    with pytest.raises(UserError) as raised:
+        read("tmx", tmx(*[{f"x{number}": "a"} for number in range(3000)]))
+    assert len(str(raised.value)) < 300
+    assert "x0, x1, x10" in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl"])
+def test_empty_lines_are_not_kept_until_they_are_known_to_be_the_last(form):
+    """Each costs some bytes packed by gzip: all of them are in memory at no time."""
+    empty = 300_000
+    tracemalloc.start()
+    try:
+        assert read(form, _many(form, 1).decode() + "\n" * empty) == read(form, _many(form, 1))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 * empty
+    found = read(form, _many(form, 1).decode() + "\n" * 3 + _many(form, 1).decode())
+    assert [row if isinstance(row, Pair) else row.message[:3] for row in found] == [
+        ("a", "b"), "f:2", "f:3", "f:4", ("a", "b"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl"])
+def test_a_row_too_large_is_left_out_and_counted(form, monkeypatch):
+    monkeypatch.setattr("seq2seq.text.formats.LARGEST_ROW", 1 << 10)
+    good = _many(form, 1).decode()
+    large = {"tsv": "\t" * 2000, "jsonl": f"[{'[],' * 700}0]"}[form]
+    assert read(form, f"{good}{large}\n{good}") == [
+        ("a", "b"),
+        Unreadable("f:2 is longer than 0 MiB; remove the line"),
+        ("a", "b"),
+    ]
 
 
 class Meter(io.BytesIO):

@@ -30,6 +30,8 @@ from seq2seq.training.learner import Learner
 from seq2seq.training.loss import Criterion, Loss, summed_loss
 from seq2seq.training.precision import LossScale
 
+pytestmark = pytest.mark.usefixtures("products")  # float32 by oneDNN, then by MKL
+
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 1.0}
 OPTIMIZERS = ["adamw", "adam", "sgd", "adafactor", "muon"]
 

@@ -22,6 +22,8 @@ from seq2seq.training.loss import (
     summed_loss,
 )
 
+pytestmark = pytest.mark.usefixtures("products")  # float32 by oneDNN, then by MKL
+
 
 def nll_by_hand(model: Seq2Seq, batch: Batch, smoothing: float) -> tuple[float, float, int]:
     """Smoothed loss, negative log-likelihood and tokens of a batch, token by token."""

@@ -211,6 +211,26 @@ def test_stepping_is_teacher_forcing(options):
 
 
 @every_variant
+def test_float32_by_either_library_is_float64_but_for_rounding(products, options):
+    """Logits by teacher forcing and by steps, with and without gradients, and the gradients."""
+    found = []
+    for precision in (torch.float32, torch.float64):
+        model, source, ids = toy(options).to(precision), sources(), targets(4)
+        logits = forced(model, source, ids)
+        logits.log_softmax(dim=-1)[..., SAID].sum().backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        with torch.inference_mode():
+            encoded = model.encode(source)
+            stepped, _ = walk(model, ids, model.start(encoded), encoded)
+        found.append([logits, stepped, *gradients])
+    for low, exact in zip(*found, strict=True):
+        assert low.dtype == torch.float32
+        torch.testing.assert_close(
+            low.double(), exact, rtol=1e-3, atol=1e-3 * (1 + exact.abs().max().item())
+        )
+
+
+@every_variant
 def test_hypotheses_side_by_side_are_sentences_of_their_own(options):
     model, source, ids = toy(options), sources(), targets(4 * BEAM)
     copies = torch.arange(4).repeat_interleave(BEAM)

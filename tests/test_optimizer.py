@@ -31,6 +31,8 @@ from seq2seq.training.optimizer import (
     set_moments,
 )
 
+pytestmark = pytest.mark.usefixtures("products")  # float32 by oneDNN, then by MKL
+
 OPTIMIZERS = get_args(Training.model_fields["optimizer"].annotation)
 VOCAB = 23
 TINY: dict[str, dict[str, Any]] = {

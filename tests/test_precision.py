@@ -1,8 +1,10 @@
 """The laws of precision: which is chosen where, and that a lower one is the same computation."""
 
+import json
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +78,18 @@ def test_products_are_timed_once_on_one_thread(monkeypatch, kind):
     assert {one.dtype for given in timed for one in given} == {kind}
     assert (set(threads), torch.get_num_threads()) == ({1}, before)
     seconds_of.cache_clear()
+
+
+def test_precision_auto_is_the_precision_that_it_takes(own, command, automatic):
+    weights = []
+    for name, precision in {"auto": "auto", "named": automatic}.items():
+        options = [f"name={name}", f"training.precision={precision}", "training.max_updates=4"]
+        words = [word for option in options for word in ("--set", option)]
+        assert command("train", "toy.yaml", *words).code == 0
+        weights.append(Path("runs", name, "best", "model.safetensors").read_bytes())
+        state = json.loads(next(Path("runs", name).rglob("state.json")).read_text())
+        assert state["surroundings"]["precision"] == automatic
+    assert weights[0] == weights[1]
 
 
 def test_auto_is_float32_where_torch_does_not_say(monkeypatch):

@@ -145,6 +145,22 @@ def test_a_tokenizer_that_does_not_fit_the_config_is_not_used(options, command):
     assert (result.code, "for this preview alone" in result.err) == (0, True), result.err
 
 
+@pytest.mark.parametrize(
+    ("shards", "more"), [(2, ""), (3, ""), (4, " and 1 more"), (12, " and 9 more")]
+)
+def test_of_many_files_three_are_named(command, shards, more):
+    for number in range(shards):
+        write_lines(f"shard-{number:02}.en", ["a tree"])
+        write_lines(f"shard-{number:02}.de", ["ein baum"])
+    shards_of = {"source": "shard-*.en", "target": "shard-*.de"}
+    _write(toy_config(data__train=[shards_of], data__filters=[]))
+    result = command("prepare", "toy.yaml", "--dry-run", "1")
+    assert result.code == 0, result.err
+    names = [f"shard-{number:02}.en and shard-{number:02}.de" for number in range(min(shards, 3))]
+    named = ", ".join(names) + more if more else " and ".join(names)
+    assert result.out.decode().splitlines()[0] == named
+
+
 def test_a_row_that_cannot_be_read_is_shown_as_such(command):
     write_lines("train.tsv", ["a\tb", "c", "d\te\tf"] + ["g\th"] * 30)
     source = {"path": "train.tsv", "on_error": "skip"}

@@ -1,11 +1,17 @@
 """The laws of products: whichever library multiplies, it is the same product."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from tiny import batch_of, learn, learner_of, pairs
+from torch._dynamo.utils import counters
 from torch.nn import functional
 
+from seq2seq.errors import UserError
 from seq2seq.models import products
-from seq2seq.models.products import linear, matmul, onednn_is_faster
+from seq2seq.models.products import FLOAT32_PRODUCTS, linear, matmul, onednn_is_faster
 
 needs_onednn = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"),
@@ -106,6 +112,18 @@ def test_a_recorded_graph_has_the_operators_of_pytorch_alone(by_onednn):
     assert "mkldnn" not in graph
 
 
+def test_products_do_not_break_the_graphs_of_the_compiler(products):
+    torch._dynamo.reset()
+    counters.clear()
+    learner, store = learner_of("transformer", dropout=0.3), pairs(40)
+    learner.model.compile(backend="eager", dynamic=True)
+    for size in (5, 6, 7):
+        learn(learner, batch_of(store, *range(size)))
+    assert 0 < counters["stats"]["unique_graphs"] <= 4
+    assert not counters["graph_break"]
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize(
     ("maker", "capability", "onednn"),
     [
@@ -116,12 +134,38 @@ def test_a_recorded_graph_has_the_operators_of_pytorch_alone(by_onednn):
     ],
 )
 def test_the_maker_of_the_processor_decides(monkeypatch, maker, capability, onednn):
+    monkeypatch.delenv(FLOAT32_PRODUCTS, raising=False)
     monkeypatch.setattr(products, "processor", lambda: f"vendor_id\t: {maker}\n")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     has = hasattr(torch.ops.mkldnn, "_linear_pointwise")
     assert onednn_is_faster.__wrapped__() == (onednn and has)
+
+
+@pytest.mark.parametrize("maker", ["AuthenticAMD", "GenuineIntel"])
+def test_the_environment_decides_over_the_processor(monkeypatch, maker):
+    monkeypatch.setattr(products, "processor", lambda: f"vendor_id\t: {maker}\n")
+    for name in ("onednn", "mkl"):
+        monkeypatch.setenv(FLOAT32_PRODUCTS, name)
+        if name == "mkl" or hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+            assert onednn_is_faster.__wrapped__() == (name == "onednn")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    refused = {
+        "MKL": "SEQ2SEQ_FLOAT32_PRODUCTS must be onednn or mkl, not MKL",
+        "onednn": "SEQ2SEQ_FLOAT32_PRODUCTS: this PyTorch has no oneDNN; unset it",
+    }
+    for name, message in refused.items():
+        monkeypatch.setenv(FLOAT32_PRODUCTS, name)
+        with pytest.raises(UserError) as error:
+            onednn_is_faster.__wrapped__()
+        assert str(error.value) == message
+
+
+def test_processes_that_tests_start_multiply_by_the_same_library(products):
+    code = "from seq2seq.models.products import onednn_is_faster; print(onednn_is_faster())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert child.stdout.strip() == str(onednn_is_faster()) == str(products == "onednn")
 
 
 def test_no_gradient_is_kept_for_where_none_is_asked():

@@ -586,6 +586,41 @@ def test_curves_become_a_picture(own, command, kind):
     assert len(content) > 10_000
 
 
+def test_standard_output_takes_the_page_and_no_file_is_called_so(trained, command):
+    named = command("report", RUN, "--output", "page.html")
+    result = command("report", RUN, "--output", "-")
+    assert (named.code, result.code) == (0, 0)
+    assert result.out == Path("page.html").read_bytes()
+    assert not Path("-").exists()
+    Path("page.html").unlink()
+
+
+@pytest.mark.parametrize("flags", [[], ["--attention-format", "html"]])
+def test_attention_is_written_to_no_file_called_as_standard_output(trained, command, flags):
+    result = command("translate", "--attention", "-", *flags, stdin=b"1 2\n")
+    assert (result.code, result.out) == (2, b"")
+    assert result.err == "error: --attention writes a file, not standard output; name one\n"
+    assert not Path("-").exists()
+
+
+def test_a_picture_has_no_box_without_a_curve(own, command, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(plots, "draw", lambda axes, chart, named: drawn.append(chart.key))
+    assert command("report", RUN, "--plot", "curves.svg").code == 0
+    assert {"bleu", "ppl", "loss", "learning_rate"} <= {*drawn}
+    path = Path(RUN, "metrics.jsonl")
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if "valid" in record:
+            record["valid"]["bleu"] = None
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    drawn.clear()
+    assert command("report", RUN, "--plot", "curves.svg").code == 0
+    assert {"ppl", "loss"} <= {*drawn}
+    assert "bleu" not in drawn
+
+
 def test_a_picture_without_matplotlib_says_what_to_install(trained, command, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     result = command("report", "--plot", "curves.png")

@@ -36,6 +36,8 @@ from seq2seq.training.loss import judge as judgement
 from seq2seq.training.progress import Log, Scores, keep_lines
 from seq2seq.training.schedule import learning_rate
 
+pytestmark = pytest.mark.usefixtures("products")  # float32 by oneDNN, then by MKL
+
 # The loop
 
 
@@ -183,7 +185,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain(products, tmp_path_factory):
     """A training without any of these options, which must not end as one with them does."""
     config = config_of(dropout=0.3, **LONG, validate_every=3)
     return train_in(tmp_path_factory.mktemp("plain") / "run", config)

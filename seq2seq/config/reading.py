@@ -1,13 +1,14 @@
 """YAML to a config and back, with everything that is wrong said at once, by line.
 
 YAML is read as version 1.2 has it, in its core schema: 1e-4 is a number, 010 is ten, and only true
-and false are booleans, so that `target: no` is Norwegian.
+and false are booleans, so that `target: no` is Norwegian. Merge keys (<<) are of version 1.1, and
+known everywhere.
 """
 
 import codecs
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from seq2seq.config.options import Config
 from seq2seq.errors import ConfigError
 
 TAG = "tag:yaml.org,2002:"
+MERGE = "<<"  # takes in the names of another mapping, or of several, that are not given here
+ASIDE = "x-"  # begins names at the top that are for anchors and hold no options
 Place = tuple[int, int, str]  # its order in a report: lines, overrides, nowhere; its name there
 MANY, DEEP = 20_000, 50  # values, and levels of them, in a config; aliases of aliases multiply
 FORM = "must have the form section.option=value, such as training.max_updates=100"
@@ -125,6 +128,7 @@ class Document:
             self.data = self._value(node, (), None)
         if not isinstance(self.data, dict):
             raise Unreadable(1, f"must be options such as `seed: 1`, not {shown(self.data)}")
+        self.data = {k: v for k, v in self.data.items() if not k.startswith(ASIDE)}
 
     def override(self, number: int, text: str) -> None:
         """Sets an option as in training.max_updates=100."""
@@ -166,19 +170,47 @@ class Document:
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys, place: Place | None) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            here = place or _line(key_node)
-            key: Any = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else []
-            inner = (*keys, key)
-            if not isinstance(key, str):
-                self.report(keys, f"a name must be text; put {shown(key)} in quotes", here)
-            elif key in mapping:
-                first = "" if place else f", first in line {self.places[inner][1]}"
-                self.report(inner, f"is given twice{first}", here)
-            else:
-                self.places[inner] = here
+        for key_node, value_node in self._pairs(node, keys, place):
+            key = _key(key_node)
+            if key not in mapping:  # else it comes from a merge, before which its own values go
+                inner = (*keys, key)
+                self.places[inner] = place or _line(key_node)
                 mapping[key] = self._value(value_node, inner, place)
         return mapping
+
+    def _pairs(
+        self, node: yaml.Node, keys: Keys, place: Place | None, depth: int = 0
+    ) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """The names of a mapping and their values, then those of the mappings that it merges."""
+        here = place or _line(node)
+        self.values += bool(depth)
+        if self.values > MANY or depth > DEEP:
+            raise Unreadable(here[1], OVERGROWN)
+        if not isinstance(node, yaml.MappingNode):
+            self.report(
+                keys, f"{MERGE} merges options, such as an alias of some, not other values", here
+            )
+            return
+        lines: dict[str, int] = {}
+        merged: list[yaml.Node] = []
+        for key_node, value_node in node.value:
+            here = place or _line(key_node)
+            key = _key(key_node)
+            if not isinstance(key, str):
+                self.report(keys, f"a name must be text; put {shown(key)} in quotes", here)
+            elif key in lines:
+                first = "" if place else f", first in line {lines[key]}"
+                self.report((*keys, key), f"is given twice{first}", here)
+            else:
+                lines[key] = here[1]
+                if key != MERGE or key_node.style is not None:
+                    yield key_node, value_node
+                elif isinstance(value_node, yaml.SequenceNode):
+                    merged += value_node.value
+                else:
+                    merged.append(value_node)
+        for other in merged:
+            yield from self._pairs(other, keys, place, depth + 1)
 
 
 def _compose(text: str) -> yaml.Node | None:
@@ -199,6 +231,10 @@ def _compose(text: str) -> yaml.Node | None:
 def _line(node: yaml.Node) -> Place:
     number = node.start_mark.line + 1
     return 0, number, f"line {number}: "
+
+
+def _key(node: yaml.Node) -> Any:
+    return _scalar(node) if isinstance(node, yaml.ScalarNode) else []
 
 
 def _scalar(node: yaml.ScalarNode) -> Any:

@@ -41,7 +41,7 @@ class Ratio(Section):
     rule: Literal["ratio"]
     """The rule."""
     max: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = 3.0
-    """How many times as long as the other a side may be."""
+    """How many times as long as the other a side may be; for Chinese 6, Japanese or Korean 4."""
     unit: Unit = "characters"
     """What is counted: words between spaces, or characters."""
 

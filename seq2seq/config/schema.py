@@ -6,6 +6,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from seq2seq.config.documentation import KINDS
 from seq2seq.config.options import Config
+from seq2seq.config.reading import ASIDE
 
 
 def schema() -> dict[str, Any]:
@@ -22,4 +23,5 @@ def schema() -> dict[str, Any]:
         holder.pop("title", None)
         for option in holder["properties"].values():
             option.pop("title", None)  # the name again, in capitals
+    made["patternProperties"] = {f"^{ASIDE}": True}
     return {"$schema": GenerateJsonSchema.schema_dialect, "title": "seq2seq", **made}

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from seq2seq.decoding.splitting import Part
 
+CUT = "(data.max_length)"  # ends warnings of what is longer than it may be
+SHOWN = 3  # of these warnings
 SPARE_LENGTH = 10  # pieces that a translation may have beyond max_length_ratio
 PART = 32  # bits of a request's number that tell the line; those above tell the part of it
 
@@ -46,6 +48,26 @@ class Output(NamedTuple):
 
 
 NOTHING = Output("", Hypothesis([], 0.0, 0.0))  # the translation of an empty line
+
+
+class Warnings:
+    """Says warnings; of lines that are cut only the first few, and in the end how many they are."""
+
+    def __init__(self, say: Callable[[str], None], unit: str = "lines") -> None:
+        self.say = say
+        self.unit = unit
+        self.cut = 0
+
+    def __call__(self, message: str) -> None:
+        """Says a warning, unless too many are like it."""
+        self.cut += message.endswith(CUT)
+        if self.cut <= SHOWN or not message.endswith(CUT):
+            self.say(message)
+
+    def close(self) -> None:
+        """Says how many lines were cut if not each has been named."""
+        if self.cut > SHOWN:
+            self.say(f"{self.cut:,} {self.unit} in all are longer than the model reads {CUT}")
 
 
 class Translator:
@@ -160,7 +182,7 @@ class Translator:
             if len(source) > room:
                 self.warn(
                     f"line {number:,} has {len(source):,} pieces; only the first "
-                    f"{room:,} are translated (data.max_length)"
+                    f"{room:,} are translated {CUT}"
                 )
             requests.append(self._request(line, source and [*front, *source[:room]], number))
         return requests

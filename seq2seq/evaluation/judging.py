@@ -15,7 +15,7 @@ from seq2seq.data.normalization import normalizer
 from seq2seq.decoding.choice import open_engine
 from seq2seq.decoding.engine import Engine
 from seq2seq.decoding.forced import judge
-from seq2seq.decoding.translator import Translator
+from seq2seq.decoding.translator import Translator, Warnings
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.learned import learned_lines, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
@@ -70,15 +70,18 @@ def score_model(
 
 def translate_set(opened: Opened, engine: Engine, test: Test) -> list[str]:
     """The translation of each source, with a progress bar on a terminal."""
+    warnings = Warnings(lambda message: say(f"warning: {test.name}: {message}"))
     translator = Translator(
         engine,
         opened.tokenizers,
         opened.config.decoding,
         opened.config.data,
-        warn=lambda message: say(f"warning: {test.name}: {message}"),
+        warn=warnings,
     )
     with bar(test.name, len(test.sources), "lines") as shown:
-        return translator.translate(test.sources, tag=test.tag, done=shown.update)
+        found = translator.translate(test.sources, tag=test.tag, done=shown.update)
+    warnings.close()
+    return found
 
 
 def judge_set(opened: Opened, model: Seq2Seq, test: Test, hypotheses: Sequence[str]) -> Judged:

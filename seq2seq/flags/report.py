@@ -15,7 +15,10 @@ def report(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="The page to write. Default: report.html in the (first) run's folder."),
+        typer.Option(
+            help="The page to write, or - for standard output. Default: report.html in the "
+            "(first) run's folder."
+        ),
     ] = None,
     plot: Annotated[
         Path | None,

@@ -6,6 +6,7 @@ in float32, too (benchmarks/README.md), by the operator that PyTorch's own compi
 """
 
 import functools
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from seq2seq.errors import UserError
+
+FLOAT32_PRODUCTS = "SEQ2SEQ_FLOAT32_PRODUCTS"  # onednn or mkl, whatever the processor
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -48,8 +53,15 @@ def onednn_is_faster() -> bool:
     """Whether this processor multiplies float32 faster by oneDNN than by MKL: AMD's with AVX-512.
 
     It is told by the name of the maker, not by a measurement: a run must go on with the same bits.
+    The environment variable SEQ2SEQ_FLOAT32_PRODUCTS decides instead where it is set.
     """
     here = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if named := os.environ.get(FLOAT32_PRODUCTS):
+        if named not in ("onednn", "mkl"):
+            raise UserError(f"{FLOAT32_PRODUCTS} must be onednn or mkl, not {named}")
+        if named == "onednn" and not here:
+            raise UserError(f"{FLOAT32_PRODUCTS}: this PyTorch has no oneDNN; unset it")
+        return named == "onednn"
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     return here and wide and torch.backends.mkl.is_available() and "AuthenticAMD" in processor()
 

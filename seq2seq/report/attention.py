@@ -45,6 +45,8 @@ def sheet_of(path: Path, format: str | None) -> Sheet:
 
     Raises a ConfigError if its name tells none, a UserError without matplotlib where it takes that.
     """
+    if path == Path("-"):
+        raise ConfigError("--attention writes a file, not standard output; name one")
     chosen = format or path.suffix.lower().lstrip(".")
     if chosen not in FORMATS:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """The curves of runs as a picture, for papers and slides; drawn by matplotlib, an extra."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,12 @@ def plot(named: Sequence[tuple[str, Run]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     charts = curves.charts_of([run for _, run in named])
-    chosen = [chart for chart in charts if chart.validated or chart.key in CHOSEN]
+    runs = [curves.points(run, len(named)) for _, run in named]
+    chosen = [
+        chart
+        for chart in charts
+        if (chart.validated or chart.key in CHOSEN) and any(has(chart, run) for run in runs)
+    ]
     if not chosen:
         raise UserError(f"{path} is not made: there are no curves yet; let the run train a little")
     columns = min(2, len(chosen))
@@ -46,6 +52,16 @@ def plot(named: Sequence[tuple[str, Run]], path: Path) -> None:
         axes.set_visible(False)
     with new_file(path) as file:
         figure.savefig(file, format=path.suffix[1:].lower(), dpi=DPI)
+
+
+def has(chart: curves.Chart, numbers: dict[str, list[dict[str, Any]]]) -> bool:
+    """Whether a run has a number that a chart can show."""
+    lines = {"updates": chart.trained, "validations": chart.validated}
+    values = [one.get(chart.key) for name, shown in lines.items() if shown for one in numbers[name]]
+    return any(
+        value is not None and math.isfinite(value) and (value > 0 or not chart.logarithmic)
+        for value in values
+    )
 
 
 def draw(axes: Any, chart: curves.Chart, named: Sequence[tuple[str, Run]]) -> None:

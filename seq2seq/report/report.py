@@ -1,5 +1,6 @@
 """`seq2seq report`: a page of a run, or of several side by side."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from seq2seq.report.plots import check_plot, plot
 from seq2seq.report.reading import read
 from seq2seq.report.run import run_page
 
+STANDARD = Path("-")
 PAGE, COMPARISON = "report.html", "comparison.html"
 
 
 def report(runs: Sequence[Path], *, output: Path | None, picture: Path | None) -> None:
     """Writes the page of a run, of the newest if none is named, or of several side by side.
 
-    It lies in the (first) run's folder unless `output` says where; standard error tells. `picture`
-    is a file for the curves alone. Raises a UserError for a folder that is no run.
+    It lies in the (first) run's folder unless `output` says where (- is standard output); standard
+    error tells. `picture` is a file for the curves alone. Raises a UserError for a folder that is
+    no run.
     """
     if picture is not None:
         check_plot(picture)
@@ -33,8 +36,13 @@ def report(runs: Sequence[Path], *, output: Path | None, picture: Path | None) -
     first = read_runs[0]
     one = len(read_runs) == 1
     place = output or first.folder / (PAGE if one else COMPARISON)
-    write_file(place, run_page(first) if one else compare_page(read_runs))
-    say(f"the report is in {place}; open it in a browser")
+    page = run_page(first) if one else compare_page(read_runs)
+    if place == STANDARD:
+        sys.stdout.buffer.write(page.encode())
+        sys.stdout.flush()
+    else:
+        write_file(place, page)
+        say(f"the report is in {place}; open it in a browser")
     if picture is not None:
         plot(list(zip(names_of(read_runs), read_runs, strict=True)), picture)
         say(f"the curves are in {picture}")

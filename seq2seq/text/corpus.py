@@ -1,8 +1,8 @@
 """Files of text to pairs of segments, and what is wrong where two files are not aligned."""
 
 import sys
-from collections.abc import Iterator
-from itertools import chain, zip_longest
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,9 @@ from seq2seq.errors import UserError
 from seq2seq.text.archive import unpacked
 from seq2seq.text.formats import PAIRS, SIDES
 from seq2seq.text.rows import Pair, Reading, Unreadable
+
+NAMED = 3  # files of a corpus
+COMPARED = 20_000_000  # lines of two files that are compared to find where they part
 
 
 class Text(NamedTuple):
@@ -68,7 +71,7 @@ def read_pairs(texts: list[Text]) -> Iterator[Pair]:
     """The pairs of some texts that can be read, in order; raises a UserError if there is none."""
     pairs = (row for text in texts for row in read_rows(text) if isinstance(row, Pair))
     if (first := next(pairs, None)) is None:
-        raise UserError(f"{' and '.join(text.name for text in texts)}: no row can be read")
+        raise UserError(f"{names_of(texts)}: no row can be read")
     yield first
     yield from pairs
 
@@ -97,21 +100,34 @@ def _rows(text: Text) -> Iterator[Pair | Unreadable]:
                 yield Pair(source, target)
 
 
+def names_of(texts: Sequence[Text]) -> str:
+    """What messages call the files of a corpus: the first three by name, and how many more."""
+    names = [text.name for text in texts[:NAMED]]
+    if len(texts) > NAMED:
+        return f"{', '.join(names)} and {len(texts) - NAMED:,} more"
+    return " and ".join(names)
+
+
 def named(file: File) -> str:
     """What messages call a file: its path, and what it is called in the archive."""
     return f"{file.path}:{file.member}" if file.member else file.path
 
 
 def _misalignment(text: Text) -> str:
-    """Which side is longer, and where the two seem to part."""
-    sides = [
-        (named(file), np.fromiter(_lengths(file, form, text.limit), np.int64))
-        for file, form in zip(text.files, text.formats, strict=True)
-    ]
-    (long_name, long), (short_name, short) = sorted(sides, key=lambda side: -len(side[1]))
-    message = f"{long_name} has {len(long):,} lines but {short_name} {len(short):,}"
-    if not len(short):
+    """Which side is longer, and where the two seem to part, unless they are very long."""
+    sides = []
+    for file, form in zip(text.files, text.formats, strict=True):
+        lengths = _lengths(file, form, text.limit)
+        compared = np.fromiter(islice(lengths, COMPARED), np.int64)
+        sides.append((len(compared) + sum(1 for _ in lengths), named(file), compared))
+    (long_count, long_name, long), (short_count, short_name, short) = sorted(
+        sides, key=lambda side: -side[0]
+    )
+    message = f"{long_name} has {long_count:,} lines but {short_name} {short_count:,}"
+    if not short_count:
         return f"{message}: it is empty"
+    if long_count > COMPARED:
+        return message
     message += f"; they seem to part at line {parting(long, short) + 1:,}"
     alone = np.flatnonzero((long[: len(short)] == 0) != (short == 0))
     if len(alone):

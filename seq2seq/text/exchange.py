@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from seq2seq.errors import UserError
-from seq2seq.text.rows import Pair, Reading, Unreadable, pair_of_lines, whole
+from seq2seq.text.rows import LARGEST_ROW, Pair, Reading, Unreadable, pair_of_lines, whole
 
 LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 CODES = {"bpt", "ept", "it", "ph", "ut"}  # elements whose content is the formatting's own code
+LISTED = 20  # languages that a message has room for
 UNTRANSLATED = {"new", "needs-translation", "initial"}  # states in XLIFF 1 and 2
 
 
@@ -29,7 +30,7 @@ def read_tmx(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable]:
         for variant in unit.iterchildren("{*}tuv"):
             code = variant.get(LANGUAGE) or variant.get("lang") or ""
             segments.setdefault(code, variant.find("{*}seg"))
-        seen.update(filter(None, segments))
+        _note(seen, segments)
         source, target = (segments.get(_choose(segments, wish)) for wish in reading.languages)
         if source is not None and target is not None:
             found = True
@@ -48,7 +49,7 @@ def read_xliff(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable
     found = False
     for unit in _elements(stream, reading.name, "trans-unit", "segment"):
         codes = _direction(unit)
-        seen.update(filter(None, codes))
+        _note(seen, codes)
         sides = unit.find("{*}source"), unit.find("{*}target")
         if not _speak(codes, reading.languages):
             if not _speak(codes[::-1], reading.languages):
@@ -76,7 +77,7 @@ def read_po(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable]:
     except ImportError:
         raise UserError(_needs("po", "translate-toolkit")) from None
     try:
-        store = pofile.parsestring(whole(stream, reading.name))
+        store = pofile.parsestring(whole(stream, reading.name, LARGEST_ROW))
         language = store.parseheader().get("Language", "")
     except ValueError as error:
         raise UserError(
@@ -97,13 +98,17 @@ def read_po(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable]:
 
 
 def _elements(stream: BinaryIO, name: str, *tags: str) -> Iterator[Any]:
-    """The elements of an XML document that have one of some names; each is gone after its turn."""
+    """The elements of an XML document that have one of some names; each is gone after its turn.
+
+    Raises a UserError if there is too much between them, all of which is in memory until then.
+    """
     try:
         from lxml import etree
     except ImportError:
         raise UserError(_needs("tmx and xliff", "lxml")) from None
+    bounded = _Bounded(stream, name)
     elements = etree.iterparse(
-        stream,
+        bounded,
         tag=[f"{{*}}{tag}" for tag in tags],
         resolve_entities=False,
         load_dtd=False,
@@ -112,17 +117,37 @@ def _elements(stream: BinaryIO, name: str, *tags: str) -> Iterator[Any]:
     )
     try:
         for _, element in elements:
+            bounded.left = LARGEST_ROW
             yield element
             element.clear()
-            parent = element.getparent()
-            while parent is not None and element.getprevious() is not None:
-                del parent[0]
+            for part in (element, *element.iterancestors()):
+                while part.getprevious() is not None and part.getparent() is not None:
+                    del part.getparent()[0]
     except etree.XMLSyntaxError as error:
         line, column = error.position
         raise UserError(
             f"{name}:{line} is no XML that can be read (column {column}: {error.msg}); correct the "
             "file, or export it again"
         ) from None
+
+
+class _Bounded:
+    """A stream of XML of which only so much is read until an element comes."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.stream = stream
+        self.name = name
+        self.left = LARGEST_ROW
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.stream.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise UserError(
+                f"{self.name} has more than {LARGEST_ROW >> 20} MiB in one unit, or between two; "
+                "remove what is no text, such as notes, or export it again"
+            )
+        return content
 
 
 def _pair(source: Any, target: Any, name: str) -> Pair | Unreadable:
@@ -182,12 +207,19 @@ def _speak(codes: tuple[str | None, ...], wishes: tuple[str, str]) -> bool:
     return all(not code or _matches(code, wish) for code, wish in zip(codes, wishes, strict=True))
 
 
+def _note(seen: set[str], codes: Iterable[str | None]) -> None:
+    """Adds languages to those that a message may name."""
+    if len(seen) <= LISTED:
+        seen.update(filter(None, codes))
+
+
 def _refuse(reading: Reading, form: str, seen: set[str]) -> None:
     if not seen:
         raise UserError(f"{reading.name} has no units of {form}; if it is none, change format")
+    named = sorted(seen)[:LISTED] + ["..."] * (len(seen) > LISTED)
     raise UserError(
         f"{reading.name} has nothing in both {' and '.join(reading.languages)}; it has "
-        f"{', '.join(sorted(seen))}: name two of them by languages"
+        f"{', '.join(named)}: name two of them by languages"
     )
 
 

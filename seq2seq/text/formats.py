@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from seq2seq.errors import UserError
 from seq2seq.text.exchange import read_po, read_tmx, read_xliff
 from seq2seq.text.rows import (
+    LARGEST_ROW,
     Pair,
     Reading,
     Unreadable,
@@ -113,7 +114,7 @@ def read_tsv(stream: BinaryIO, reading: Reading) -> Iterator[Pair | Unreadable]:
         if isinstance(line, Unreadable):
             yield line
             continue
-        cells = line.split("\t")
+        cells = line.split("\t", max(columns))
         if len(cells) < max(columns):
             count = "1 column" if len(cells) == 1 else f"{len(cells)} columns"
             yield Unreadable(
@@ -215,14 +216,17 @@ def _listed(names: Iterator[str]) -> str:
 
 def _rows(stream: BinaryIO, name: str) -> Iterator[tuple[int, str | Unreadable]]:
     """The lines but for empty ones at the end, which many editors leave and nobody means."""
-    empty = []
+    empty = 0  # before this line, counted alone: a small packed file has millions of them
     for number, line in numbered_lines(stream, name):
         if line == "":
-            empty.append(number)
+            empty += 1
             continue
-        for earlier in empty:
+        for earlier in range(number - empty, number):
             yield earlier, ""
-        empty.clear()
+        empty = 0
+        if isinstance(line, str) and len(line) > LARGEST_ROW:
+            size = LARGEST_ROW >> 20
+            line = Unreadable(f"{name}:{number} is longer than {size} MiB; remove the line")
         yield number, line
 
 

@@ -15,6 +15,7 @@ from seq2seq.errors import UserError
 LONGEST_LINE = 1 << 26  # bytes; a bomb may be one line without an end
 BLOCK = 1 << 20  # bytes
 LARGEST_DOCUMENT = 1 << 28  # bytes, of formats that are read as a whole
+LARGEST_ROW = 1 << 24  # of a row with a structure, which may take a hundred times its size to read
 
 BREAK = re.compile(r"\r\n?|\n")
 
@@ -104,10 +105,11 @@ def pair_of_lines(source: str, target: str) -> Pair:
     return Pair(BREAK.sub(" ", source), BREAK.sub(" ", target))
 
 
-def whole(stream: BinaryIO, name: str) -> bytes:
+def whole(stream: BinaryIO, name: str, most: int | None = None) -> bytes:
     """All of a stream; raises a UserError if it is too large to be read as a whole."""
-    content = stream.read(LARGEST_DOCUMENT + 1)
-    if len(content) > LARGEST_DOCUMENT:
-        size = LARGEST_DOCUMENT >> 20
+    most = most or LARGEST_DOCUMENT
+    content = stream.read(most + 1)
+    if len(content) > most:
+        size = most >> 20
         raise UserError(f"{name} is larger than {size} MiB, the most in this format; split it")
     return content

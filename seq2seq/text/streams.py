@@ -135,7 +135,7 @@ def buffers(some: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
     held = 0
     for line in some:
         buffer.append(line)
-        held += len(line)
+        held += len(line) + 1  # an empty line is held, too
         if len(buffer) == size or held >= LARGEST_BUFFER:
             yield buffer
             buffer, held = [], 0

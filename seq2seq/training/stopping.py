@@ -20,7 +20,10 @@ class StopSignal:
 
 @contextmanager
 def stop_signals(log: Log) -> Iterator[StopSignal]:
-    """SIGINT and SIGTERM ask for a stop after the running step; a second SIGINT stops at once."""
+    """SIGINT and SIGTERM ask for a stop after the running step; a second SIGINT stops at once.
+
+    Those that are ignored, as in the background of a script, stay so.
+    """
     stop = StopSignal()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -29,7 +32,11 @@ def stop_signals(log: Log) -> Iterator[StopSignal]:
         with suppress(RuntimeError):  # raised if the signal came while a line was being written
             log.say("stopping after this step; press Ctrl-C again to stop at once")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # which whoever started us wants
+            signal.signal(number, ask)
     try:
         yield stop
     finally:
