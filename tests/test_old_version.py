@@ -1,0 +1,55 @@
+"""Runs of the version before targets had a tokenizer file of their own still do what they did.
+
+`old_version.tar.xz` was written by that version: two runs with the folders prepared for them, one
+with a tokenizer for both sides and one with a tokenizer a side, and the configs and text of both.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from seq2seq.config import load
+from seq2seq.runs import open_model
+
+ARCHIVE = Path(__file__).with_name("old_version.tar.xz")
+LINES = "1 2\n３ ４ ５\n7\n０ ９\n8 6 5\n"  # noqa: RUF001 (full-width digits)
+TRANSLATIONS = {
+    "shared": ["eins zwei...", "null fünf...", "drei drei drei...", "null null...", "eins fünf..."],
+    "unshared": ["sechs...", "sechs..", "siebeeieieiei", "null null...", "sechs..."],
+}
+RESUMED = {"shared": 3.0134191799646053, "unshared": 2.9037731133056566}  # perplexity at 310
+
+
+@pytest.fixture(params=["shared", "unshared"])
+def old(request, tmp_path, monkeypatch) -> str:
+    """The name of an old run, in a working folder that has all of it."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return request.param
+
+
+@pytest.mark.parametrize("engine", ["pytorch", "ctranslate2"])
+def test_an_old_model_translates_as_it_did(old, engine, command):
+    asked = ["--model", f"runs/{old}", "--set", f"decoding.engine={engine}"]
+    result = command("translate", *asked, stdin=LINES.encode())
+    assert result.code == 0, result.err
+    assert result.out.decode().splitlines() == TRANSLATIONS[old]
+
+
+def test_an_old_run_goes_on_with_its_data(old, command):
+    result = command("train", f"{old}.yaml", "--set", "training.max_updates=310")
+    assert result.code == 0, result.err
+    assert "going on after update 300" in result.err
+    assert "finding" not in result.err  # what was prepared is taken as it is
+    last = json.loads(Path(f"runs/{old}/metrics.jsonl").read_text().splitlines()[-1])
+    assert last["update"] == 310
+    assert last["valid"]["ppl"] == pytest.approx(RESUMED[old], rel=1e-3)
+
+
+def test_an_old_config_keeps_its_meaning(old):
+    for config in (load(f"runs/{old}/config.yaml"), open_model(Path("runs", old)).config):
+        assert config.tokenizer.normalization == "nmt_nfkc"
+        assert config.tokenizer.shared == (old == "shared")
