@@ -18,7 +18,7 @@ import torch
 from seq2seq.config import why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seq2seq.data.tokenizer import BOS, EOS, OLD_FILE, PAD, SIDE_FILES, Tokenizers
 from seq2seq.decoding import ctranslate2
 from seq2seq.decoding.choice import ORIGIN, origin
 from seq2seq.decoding.forced import judge
@@ -158,14 +158,13 @@ def to_onnx(opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs) -> list[
 
 def write_around(opened: Opened, folder: Path, readme: str) -> None:
     """Writes what a folder needs beside the model: tokenizers, the config, and how to use it."""
-    files, data, decoding = opened.tokenizers.files, opened.config.data, opened.config.decoding
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    data, decoding = opened.config.data, opened.config.decoding
+    write_tokenizers(opened, folder)
     text = readme.format(
         source=data.source,
         target=data.target,
-        source_file=next(iter(files)),
-        target_file=next(reversed(files)),
+        source_file=SIDE_FILES[0],
+        target_file=SIDE_FILES[1],
         beam=decoding.beam,
         longest=data.max_length,
         ratio=decoding.max_length_ratio,
@@ -179,6 +178,12 @@ def write_around(opened: Opened, folder: Path, readme: str) -> None:
     (folder / "README.txt").write_text(text, encoding="utf-8")
 
 
+def write_tokenizers(opened: Opened, folder: Path) -> None:
+    """Writes the file of each side, of models that have one for both, too."""
+    for name, content in opened.tokenizers.files.items():
+        (folder / name).write_bytes(content)
+
+
 def to_safetensors(
     opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs
 ) -> list[Sequence[float]]:
@@ -186,8 +191,9 @@ def to_safetensors(
     from safetensors.torch import save
 
     for name in json.loads((opened.folder / MANIFEST).read_text(encoding="utf-8")):
-        if name != BASE:
+        if name not in (BASE, OLD_FILE):
             shutil.copyfile(opened.folder / name, folder / name)
+    write_tokenizers(opened, folder)
     if (opened.folder / BASE).exists():  # what was copied are adapters
         (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)

@@ -8,8 +8,9 @@ runs/<name>/
     checkpoints/step-<update>/
     best/                     a model folder
 <model folder>/
-    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json,
-    and base.json, if the weights are adapters for another model's
+    config.yaml, tokenizer.source.model, tokenizer.target.model, model.safetensors, scores.json,
+    manifest.json, and base.json, if the weights are adapters for another model's; older folders
+    have one tokenizer.model for both sides
 """
 
 from pathlib import Path

@@ -45,11 +45,10 @@ def open_model(
     in_run = (folder.parent / CHECKPOINTS).is_dir()
     results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
     check_manifest(folder, REPLACE, unread=[WEIGHTS])
-    shared = load(folder / CONFIG).tokenizer.shared
     config = load((folder.parent if in_run else folder) / CONFIG, overrides)
     if device is not None:
         config = config.model_copy(update={"device": device})
-    return Opened(config, Tokenizers.read(folder, shared=shared), folder, results)
+    return Opened(config, Tokenizers.read(folder), folder, results)
 
 
 def find_model(named: Path) -> Path:

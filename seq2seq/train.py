@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
+from seq2seq.claims import as_begun, check_base, check_config, check_data, claimed, move_aside
 from seq2seq.config import Config, dump
 from seq2seq.config.objectives import TRANSLATION
 from seq2seq.console import say
@@ -49,9 +49,11 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     folder = RUNS / config.name
     with claimed(folder):
         with distributed.together():
+            if fresh and distributed.leads():
+                move_aside(folder)
+        config = as_begun(folder, config)
+        with distributed.together():
             if distributed.leads():
-                if fresh:
-                    move_aside(folder)
                 check_config(folder, config)
         prepared = prepare(config, workers=workers)
         distributed.hurry()

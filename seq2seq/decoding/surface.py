@@ -41,7 +41,7 @@ def written(
 def read(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     """The text of each piece of a source, of unknown ones as well.
 
-    `text` is what `Tokenizer.normalize` makes of the line, `ids` all that it became. What is
+    `text` is what `Tokenizer.spell` makes of the line, `ids` all that it became. What is
     between two known pieces is that of the unknown one between them.
     """
     text, texts, at = f" {text}", written(ids, tokenizer), 0
