@@ -1,5 +1,7 @@
 """Laws of the tokenizer: text to pieces and back, tags, sampled pieces."""
 
+# ruff: noqa: RUF001 (letters that look alike are what some of this is about)
+
 import io
 import pickle
 import re

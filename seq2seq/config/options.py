@@ -40,7 +40,7 @@ NORMALIZATIONS = Literal["nmt_nfkc", "nfkc", "identity"]
 
 
 class Normalization(Section):
-    """What is done to text before it is cut into pieces, by side; one name is that of both."""
+    """What is done to lines before they are cut into pieces; runs of spaces are always one."""
 
     source: NORMALIZATIONS = "nmt_nfkc"
     """NFKC (full-width to ASCII, … to ...), with odd spaces mended too (nmt_nfkc), or nothing."""
@@ -84,6 +84,7 @@ class Tokenizer(Section):
     character_coverage: Annotated[float, Field(strict=True, ge=0.98, le=1)] = 0.9995
     """Share of the characters of the text that become pieces of their own."""
     normalization: SideNormalization = Normalization()
+    """What is done to a line before it is cut into pieces, by side; a name alone is for both."""
     byte_fallback: bool = True
     """Spell what the pieces cannot as bytes (256 pieces), so that nothing is ever unknown."""
     training_sentences: Count = 2_000_000

@@ -60,6 +60,8 @@ class Tokenizer:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """The ids of each line; lone surrogates, which are not text, count as U+FFFD."""
+        if self._exact:
+            lines = [line.replace("\n", " ") for line in lines]
         try:
             return self._processor.encode(list(lines), num_threads=1)
         except TypeError:  # what SentencePiece makes of lone surrogates
@@ -78,7 +80,7 @@ class Tokenizer:
         cut, random = self._cuts[alpha], Random(seed)
         return [
             list(chain.from_iterable(cut(word, random) for word in WORD.findall(text)))
-            for text in self._processor.normalize([_valid(line) for line in lines])
+            for text in map(self._normalized, lines)
         ]
 
     @cached_property
@@ -142,16 +144,19 @@ class Tokenizer:
 
     def spell(self, line: str) -> str:
         """Return the line as its pieces spell it, with spaces between words."""
-        return self._as_line(self._processor.normalize(_valid(line)).replace(SPACE_MARK, " "))
+        return self._as_line(self._normalized(line).replace(SPACE_MARK, " "))
+
+    def one_line(self, text: str) -> str:
+        """Return decoded text without line ends, which bytes may have spelled."""
+        return text.replace("\n", " ") if self._exact else LINE_ENDS.sub(" ", text)
 
     def _as_line(self, text: str) -> str:
-        """Return decoded text as a single line: bytes may have spelled line ends.
+        line = self.one_line(text).lstrip(" ")
+        return line if self._exact else line.replace(SPACE_MARK, " ").lstrip(" ")
 
-        Where U+2581 cannot come from text, they have spelled it for a space.
-        """
-        if self._exact:
-            return text.replace("\n", " ").lstrip(" ")
-        return LINE_ENDS.sub(" ", text).replace(SPACE_MARK, " ").lstrip(" ")
+    def _normalized(self, line: str) -> str:
+        valid = _valid(line.replace("\n", " ") if self._exact else line)
+        return str(self._processor.normalize(valid))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces themselves, for people to look at."""

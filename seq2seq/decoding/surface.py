@@ -8,7 +8,7 @@ import re
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 
-from seq2seq.data.tokenizer import LINE_ENDS, SPACE_MARK, UNK, Tokenizer
+from seq2seq.data.tokenizer import SPACE_MARK, UNK, Tokenizer
 
 utf8 = getincrementaldecoder("utf-8")
 BYTE = re.compile("<0x([0-9A-F]{2})>")
@@ -35,7 +35,7 @@ def written(
             texts.append((unknown or {}).get(place, UNKNOWN))
         else:
             texts.append("" if tokenizer.is_tag(token) else piece.replace(SPACE_MARK, " "))
-    return [LINE_ENDS.sub(" ", text) for text in texts]
+    return [tokenizer.one_line(text) for text in texts]
 
 
 def read(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
