@@ -445,7 +445,7 @@ def test_input_errors_come_before_any_long_work(fault, monkeypatch, capsys):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("began to train a tokenizer")
 
-    monkeypatch.setattr(preparation, "train_tokenizer", never)
+    monkeypatch.setattr(preparation, "train_tokenizers", never)
     assert _complaint(toy_config(**options)).startswith(message)
     assert capsys.readouterr() == ("", "")
 

@@ -81,9 +81,8 @@ def encode(
     lengths = [np.fromiter(map(len, side), np.int64, len(side)) for side in sides]
     empty = (lengths[0] == bool(tag)) | (lengths[1] == 0)
     if training:  # white space is pieces where normalization leaves it
-        empty |= np.fromiter(
-            (any(map(str.isspace, pair)) for pair in zip(*lines, strict=True)), bool
-        )
+        for side in lines:
+            empty |= np.fromiter(map(str.isspace, side), bool, len(side))
     long = np.maximum(*lengths) > longest
     keep = ~(empty | long) if training else np.ones_like(long)
     kept: list[list[list[int]]] = [list(side) for side in sides]
