@@ -81,15 +81,17 @@ def alone(folder: Path, share: int, shares: int) -> None:
     """Reads the lines and encodes a share of them with sentencepiece, and nothing else."""
     from sentencepiece import SentencePieceProcessor
 
-    model = (folder / "prepared/tokenizer.model").read_bytes()
-    processor = SentencePieceProcessor(model_proto=model)
+    processors = [
+        SentencePieceProcessor(model_file=str(folder / f"prepared/tokenizer.{side}.model"))
+        for side in ("source", "target")
+    ]
     with ExitStack() as stack:
         files = [gzip.open(folder / f"text.{side}.gz", "rt") for side in SIDES]  # noqa: SIM115
         pairs = zip(*map(stack.enter_context, files), strict=True)
         number = 0
         while some := list(islice(pairs, ROWS)):
             if number % shares == share:
-                for lines in zip(*some, strict=True):
+                for processor, lines in zip(processors, zip(*some, strict=True), strict=True):
                     processor.encode([line.rstrip("\n") for line in lines], num_threads=1)
             number += 1
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from seq2seq import distributed
 from seq2seq.config import Config, differences, load
+from seq2seq.config.changing import changed
 from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.errors import UserError
@@ -29,9 +30,24 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
+def as_begun(folder: Path, config: Config) -> Config:
+    """Return the config, with tokenizer.normalization of the run unless it is given.
+
+    Its default has changed: runs that were begun before that go on as they were begun.
+    """
+    saved = folder / CONFIG
+    if "normalization" in config.tokenizer.model_fields_set or not saved.exists():
+        return config
+    begun = load(saved).tokenizer.normalization
+    if begun == config.tokenizer.normalization:
+        return config
+    say(f"{folder} was begun with tokenizer.normalization: {begun}, and goes on so")
+    return changed(config, "tokenizer", {"normalization": begun})
+
+
 def check_config(folder: Path, config: Config) -> None:
     """Raises a UserError if a run was begun with options that make another result."""
-    saved = folder / "config.yaml"
+    saved = folder / CONFIG
     if saved.exists() and (lines := differences(load(saved), config)):
         raise UserError(
             f"{folder} was begun with other options:\n  "

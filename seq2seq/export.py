@@ -17,7 +17,7 @@ import torch
 from seq2seq.config import dump, load, why_not_ctranslate2
 from seq2seq.console import say
 from seq2seq.data.store import Side, Store
-from seq2seq.data.tokenizer import BOS, EOS, PAD, Tokenizers
+from seq2seq.data.tokenizer import BOS, EOS, OLD_FILE, PAD, SIDE_FILES, Tokenizers
 from seq2seq.decoding import ctranslate2
 from seq2seq.decoding.choice import why_not_length
 from seq2seq.decoding.conversions import ORIGIN, origin
@@ -169,14 +169,13 @@ def to_onnx(opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs) -> list[
 
 def write_around(opened: Opened, folder: Path, readme: str) -> None:
     """Writes what a folder needs beside the model: tokenizers, the config, and how to use it."""
-    files, data, decoding = opened.tokenizers.files, opened.config.data, opened.config.decoding
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    data, decoding = opened.config.data, opened.config.decoding
+    write_tokenizers(opened, folder)
     text = readme.format(
         source=data.source,
         target=data.target,
-        source_file=next(iter(files)),
-        target_file=next(reversed(files)),
+        source_file=SIDE_FILES[0],
+        target_file=SIDE_FILES[1],
         beam=decoding.beam,
         longest=data.max_length,
         ratio=decoding.max_length_ratio,
@@ -190,6 +189,12 @@ def write_around(opened: Opened, folder: Path, readme: str) -> None:
     (folder / "README.txt").write_text(text, encoding="utf-8")
 
 
+def write_tokenizers(opened: Opened, folder: Path) -> None:
+    """Writes the file of each side, of models that have one for both, too."""
+    for name, content in opened.tokenizers.files.items():
+        (folder / name).write_bytes(content)
+
+
 def to_safetensors(
     opened: Opened, model: Seq2Seq, folder: Path, pairs: Pairs
 ) -> list[Sequence[float]]:
@@ -197,11 +202,12 @@ def to_safetensors(
     from safetensors.torch import save
 
     files = read_manifest(opened.folder)  # of nothing but a model: this was checked
-    for name in files.keys() - {BASE}:
+    for name in files.keys() - {BASE, OLD_FILE, *SIDE_FILES}:
         with open_regular(opened.folder / name) as file, open(folder / name, "xb") as copy:
             shutil.copyfileobj(file, copy)
     # an older model's config may have secrets in its URLs
     (folder / CONFIG).write_text(dump(load(opened.folder / CONFIG)), encoding="utf-8")
+    write_tokenizers(opened, folder)
     if BASE in files:  # what was copied are adapters
         (folder / WEIGHTS).write_bytes(save(weights_of(model)))
     write_manifest(folder)

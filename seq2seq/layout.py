@@ -8,9 +8,10 @@ runs/<name>/
     environment.json          what it was last trained with: versions, machine, threads
     checkpoints/step-<update>/
     best/                     a model folder
-<model folder>/              nothing but MODEL_FILES and the manifest is ever read or copied
-    config.yaml, tokenizer.model (or one a side), model.safetensors, scores.json, manifest.json,
-    and base.json, if the weights are adapters for another model's
+<model folder>/               nothing but MODEL_FILES and the manifest is ever read or copied
+    config.yaml, tokenizer.source.model, tokenizer.target.model, model.safetensors, scores.json,
+    manifest.json, and base.json, if the weights are adapters for another model's; older folders
+    have one tokenizer.model for both sides
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """`seq2seq prepare`: text, wherever it lies, becomes a tokenizer and memory-mapped token ids.
 
     <prepared>/
-        tokenizer.model           or one a side
+        tokenizer.source.model, tokenizer.target.model
         train/, valid/            token stores
         watch/<name>/             one for each set that is judged beside valid
         manifest.json             inputs' hashes, options, counts, what each rule dropped
@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 
 from seq2seq.config import Config
 from seq2seq.config.rules import Language
-from seq2seq.console import bar, say
+from seq2seq.console import bar, printable, say
 from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, Sides, total
 from seq2seq.data.extension import extend
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
 from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
-from seq2seq.data.store import Store, StoreWriter
-from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
+from seq2seq.data.store import SIDES, Store, StoreWriter
+from seq2seq.data.tokenizer import Tokenizers, train_tokenizers
 from seq2seq.data.workers import default_workers, spread
 from seq2seq.distributed import everywhere, leads, least, together
 from seq2seq.errors import UserError
@@ -142,12 +142,13 @@ class Preparation:
                 self.lead(lambda: self._keep_tokenizers(key, origin.tokenizers))
             return
         tags, more = self._tags("train"), self._own_pieces()
-        parts = [self._clean_key("train"), tags, options.model_dump(), self.config.seed, *more]
+        told = {**options.model_dump(), "normalization": options.normalization.told}
+        parts = [self._clean_key("train"), tags, told, self.config.seed, *more]
         key = fingerprint([*parts, origin.tokenizers.fingerprint] if origin else parts)
         if not everywhere(self.manifest.has("tokenizer", key, folder.glob("tokenizer*.model"))):
             cleaned = self._cleaned("train")
             self.lead(lambda: self._train_tokenizers(key, cleaned, origin))
-        self.tokenizers = Tokenizers.read(folder, shared=options.shared)
+        self.tokenizers = Tokenizers.read(folder)
 
     def make_store(self, name: str) -> None:
         """Makes the store of a set, unless it is there."""
@@ -271,18 +272,10 @@ class Preparation:
                     yield from chain.from_iterable(zip(*chosen, strict=True))
                     shown.update(shard.rows)
 
-        def trained(sides: slice, **more: Any) -> Any:
-            return train_tokenizer(lines(sides), options, self.config.seed, **more)
-
         if origin is not None:
             tokenizers = extend(origin.tokenizers, lines, options, own)
-        elif options.shared:
-            tokenizers = Tokenizers(*[trained(slice(2), tags=own, text=f"the text{left}")] * 2)
         else:
-            tokenizers = Tokenizers(
-                trained(slice(1), tags=own, text=f"the source text{left}"),
-                trained(slice(1, 2), text=f"the target text{left}"),
-            )
+            tokenizers = train_tokenizers(lines, options, self.config.seed, tags=own, left=left)
         self._keep_tokenizers(key, tokenizers)
 
     def _keep_tokenizers(self, key: str, tokenizers: Tokenizers) -> None:
@@ -327,7 +320,9 @@ class Preparation:
         ]
         facts = total(outcomes)._asdict()
         del facts["dropped"]  # stands with each corpus
-        return {**facts, "corpora": corpora}
+        sides = zip(SIDES, facts["normalized"], strict=True)
+        normalized = {side: one._asdict() for side, one in sides if one.lines}
+        return {**facts, "normalized": normalized, "corpora": corpora}
 
 
 def nothing_left(name: str, facts: dict[str, Any]) -> UserError:
@@ -342,6 +337,12 @@ def told(name: str, facts: dict[str, Any]) -> list[str]:
     pieces = f"{facts['source_pieces']:,} and {facts['target_pieces']:,} pieces"
     cut = f", {facts['cut']:,} cut (data.max_length)" if facts["cut"] else ""
     lines = [f"{name}: {facts['pairs']:,} pairs, {pieces}{cut}"]
+    for side, one in facts["normalized"].items():
+        share = f"{one['lines']:,} of {facts['pairs']:,} {side} lines"
+        lines.append(
+            f"  tokenizer.normalization changes {share} ({one['lines'] / facts['pairs']:.1%}), "
+            f"such as {printable(one['before'])} to {printable(one['after'])}"
+        )
     for corpus in facts["corpora"]:
         if corpus["dropped"]:
             first, *others = corpus["text"]

@@ -18,7 +18,7 @@ from seq2seq.data.filters import description
 from seq2seq.data.normalization import normalizer
 from seq2seq.data.prepared import all_at_once
 from seq2seq.data.store import SIDES
-from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
+from seq2seq.data.tokenizer import Tokenizers, train_tokenizers
 from seq2seq.errors import UserError
 from seq2seq.origins import completed, origin_of
 from seq2seq.prepare import folder_of
@@ -95,7 +95,7 @@ def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:
         return origin.tokenizers
     tags = sorted({corpus.tag for corpus in config.data.train if corpus.tag})
     try:
-        tokenizers = Tokenizers.read(folder, shared=options.shared)
+        tokenizers = Tokenizers.read(folder)
         for tag in tags:
             tokenizers.source.tag(tag)
         say(f"pieces are those of the tokenizer in {folder}")
@@ -110,9 +110,5 @@ def _tokenizers(config: Config, texts: list[list[Text]]) -> Tokenizers:
 
         if origin:
             return extend(origin.tokenizers, lines, options, tags)
-        found = [
-            train_tokenizer(lines(side), options, config.seed, tags=tags, at_most=True)
-            for side in ([slice(2)] if options.shared else [slice(1), slice(1, 2)])
-        ]
-        tokenizers = Tokenizers(found[0], found[-1])
+        tokenizers = train_tokenizers(lines, options, config.seed, tags=tags, at_most=True)
     return tokenizers

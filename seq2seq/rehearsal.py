@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from seq2seq import distributed
+from seq2seq.claims import as_begun
 from seq2seq.config import Config, Training
 from seq2seq.console import printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError, is_out_of_memory
+from seq2seq.layout import RUNS
 from seq2seq.models.folder import choose_device
 from seq2seq.models.parts import depths
 from seq2seq.origins import completed
@@ -80,7 +82,7 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
     """Prepares, and prints what training would learn from, what it would take, and how long."""
     if distributed.size() > 1:
         raise UserError("--dry-run is for one process; start it without torchrun")
-    config = completed(config)
+    config = as_begun(RUNS / config.name, completed(config))
     say(f"data is prepared in {folder_of(config)}, as training does it; runs/ is left as it is")
     prepared = prepare(config, workers=workers)
     batches = training_batches(config, prepared)

@@ -96,11 +96,10 @@ def open_model(
     in_run = (folder.parent / CHECKPOINTS).is_dir()
     results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
     check_model(folder, unread=[WEIGHTS])
-    shared = load_own(folder).tokenizer.shared
     config = load_own(folder.parent if in_run else folder, overrides)
     if device is not None:
         config = config.model_copy(update={"device": device})
-    return Opened(config, read_tokenizers(folder, shared=shared), folder, results)
+    return Opened(config, read_tokenizers(folder), folder, results)
 
 
 def load_own(folder: Path, overrides: Sequence[str] = ()) -> Config:
@@ -115,10 +114,10 @@ def load_own(folder: Path, overrides: Sequence[str] = ()) -> Config:
     return load(path, overrides)
 
 
-def read_tokenizers(folder: Path, *, shared: bool) -> Tokenizers:
+def read_tokenizers(folder: Path) -> Tokenizers:
     """Return the tokenizers of a model folder; raise a UserError if its files do not hold them."""
     try:
-        tokenizers = Tokenizers.read(folder, shared=shared)
+        tokenizers = Tokenizers.read(folder)
     except (RuntimeError, FileNotFoundError):  # the first is SentencePiece's, with a line of C++
         tokenizers = None
     if tokenizers is None or min(map(len, tokenizers)) <= EOS:

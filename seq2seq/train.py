@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seq2seq import distributed
 from seq2seq.claims import (
+    as_begun,
     check_base,
     check_config,
     check_data,
@@ -68,9 +69,13 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
     config = changed(usable, "training", named)
     with claimed(folder):
         with distributed.together():
+            if fresh and distributed.leads():
+                move_aside(folder)
+        config = as_begun(folder, config)
+        begun = {"normalization": config.tokenizer.normalization}
+        usable = changed(usable, "tokenizer", begun)
+        with distributed.together():
             if distributed.leads():
-                if fresh:
-                    move_aside(folder)
                 check_config(folder, config)
                 check_origins(folder, config)
         prepared = prepare(usable, workers=workers)

@@ -57,7 +57,7 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> Echo:
 @given(some_words | some_text)
 @settings(deadline=None)
 def test_what_pieces_stand_for_is_all_of_the_text(tokenizer, text):
-    plain, (ids,) = tokenizer.normalize(text), tokenizer.encode([text])
+    plain, (ids,) = tokenizer.spell(text), tokenizer.encode([text])
     texts = read(plain, ids, tokenizer)
     assert "".join(texts) == (f" {plain}" if ids else "")
     numbers = words(texts)

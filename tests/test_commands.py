@@ -648,7 +648,7 @@ def test_bad_input_is_said_exactly_and_costs_nothing(own, command, name, code, a
 
 
 @pytest.mark.parametrize(
-    "file", ["config.yaml", "tokenizer.model", "model.safetensors", "scores.json"]
+    "file", ["config.yaml", "tokenizer.target.model", "model.safetensors", "scores.json"]
 )
 @pytest.mark.parametrize("damage", ["is missing", "has been altered"])
 @pytest.mark.parametrize("name", ["evaluate", "translate"])

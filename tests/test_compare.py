@@ -188,7 +188,7 @@ def test_bits_per_character_are_the_nats_of_perplexity(trained, command):
     for name, scores in found["sets"].items():
         lines = Path(f"{name}.de").read_text(encoding="utf-8").splitlines()
         characters = sum(len(line) + 1 for line in lines)
-        tokenizer = Tokenizer(Path("runs/toy/best/tokenizer.model").read_bytes())
+        tokenizer = Tokenizer(Path("runs/toy/best/tokenizer.target.model").read_bytes())
         pieces = sum(len(ids) + 1 for ids in tokenizer.encode(lines))
         bits = scores["bpc"]["score"] * characters
         assert bits == pytest.approx(math.log2(scores["ppl"]["score"]) * pieces, rel=1e-6)

@@ -196,7 +196,8 @@ VALUES: dict[str, str | list[str]] = {
         "line 4: training.warmup: must end before max_updates (9)",
         "line 6: training.average: cannot average 9 checkpoints of keep_best: 5",
     ],
-    "model: {kind: lstm}\ntokenizer:\n  kind: bpe\n  shared: no": "line 2: model.share_embeddings: "
+    "model: {kind: lstm, share_embeddings: all}\ntokenizer:\n  kind: bpe\n  shared: no": "line 2: "
+    "model.share_embeddings: "
     "all embeddings cannot be shared by two vocabularies; "
     "set it to target, or tokenizer.shared to true",
 }
@@ -475,7 +476,8 @@ OPTIONS = """
     model.ffn_dim model.heads model.input_feeding model.kind model.kv_heads model.layer_dropout
     model.norm model.normalization model.positions model.share_embeddings model.share_layers
     model.word_dropout name seed tokenizer tokenizer.byte_fallback tokenizer.character_coverage
-    tokenizer.kind tokenizer.normalization tokenizer.shared tokenizer.training_sentences
+    tokenizer.kind tokenizer.normalization tokenizer.normalization.source
+    tokenizer.normalization.target tokenizer.shared tokenizer.training_sentences
     tokenizer.vocab_size training training.accumulate training.average training.average_of
     training.batch_tokens training.betas training.clip_norm training.compile training.decay
     training.decode_every training.ema training.export training.extend_vocab training.freeze

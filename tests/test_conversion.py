@@ -635,7 +635,7 @@ def test_a_converted_model_translates_without_what_takes_long_to_import(saved, m
         "from seq2seq.decoding.engine import Request\n"
         "folder, sources = Path(sys.argv[1]), json.loads(sys.argv[2])\n"
         "config = load(folder / 'config.yaml')\n"
-        "engine = open_engine(folder, config, Tokenizers.read(folder, shared=True))\n"
+        "engine = open_engine(folder, config, Tokenizers.read(folder))\n"
         "found = engine.search([Request(one, 12) for one in sources], config.decoding)\n"
         "print(json.dumps([[one.tokens for one in some] for some in found]))\n"
         "slow = ('torch', 'tqdm', 'regex', 'seq2seq.decoding.splitting')\n"

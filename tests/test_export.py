@@ -56,7 +56,7 @@ def test_an_exported_model_folder_needs_nothing_else(own, command, tmp_path):
 
 def test_an_lstm_is_refused_with_the_reason(own, command, tmp_path):
     config = config_of("lstm")
-    tokenizers = Tokenizers.read(Path("runs/toy/best"), shared=True)
+    tokenizers = Tokenizers.read(Path("runs/toy/best"))
     weights = weights_of(build_tiny(config, vocab=len(tokenizers.target)))
     save_model(tmp_path / "lstm", config, tokenizers, weights, {})
     result = command("export", tmp_path / "lstm", "--to", "ctranslate2", "--output", "out")

@@ -71,7 +71,8 @@ def test_characters_that_were_unknown_or_spelt_in_bytes_are_pieces(kind, spelt):
 def test_each_side_gets_what_it_lacks():
     both = Tokenizers(trained("bpe"), trained("char"))
     sides = [["Ж"], ["ž"]]
-    found = extend(both, lambda some: sides[some][0], Options(character_coverage=1.0), ["<bt>"])
+    options = Options(character_coverage=1.0, shared=False)
+    found = extend(both, lambda some: sides[some][0], options, ["<bt>"])
     assert found.source.pieces(range(len(both.source), len(found.source))) == ["<bt>", "Ж"]
     assert found.target.pieces(range(len(both.target), len(found.target))) == ["ž"]
 
@@ -79,8 +80,8 @@ def test_each_side_gets_what_it_lacks():
 def test_rare_characters_stay_unknown():
     old = trained("char")
     lines = ["Ж" * 98 + "ž☃"]
-    assert unknown(old, lines, 0.98) == ["Ж"]
-    assert unknown(old, lines, 1.0) == ["Ж", "ž", "☃"]
+    assert unknown([old], lines, 0.98) == ["Ж"]
+    assert unknown([old], lines, 1.0) == ["Ж", "ž", "☃"]
 
 
 def test_words_need_no_characters():

@@ -100,7 +100,7 @@ def test_a_run_of_halves_resumes_and_translates(two, command):
 
 
 def test_different_tokenizers_are_an_error_that_explains(two):
-    file = Path("runs/second/best/tokenizer.model")
+    file = Path("runs/second/best/tokenizer.source.model")
     file.write_bytes(extended(Tokenizer(file.read_bytes()), ["<more>"], []).model)
     write_manifest(file.parent)
     with pytest.raises(ConfigError, match=r"toy/best and runs/second/best .* different token"):

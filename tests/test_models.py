@@ -739,7 +739,8 @@ def test_a_model_that_was_saved_is_loaded_to_the_bit(kind, shared, tokenizers, t
 
 @pytest.mark.parametrize("damage", ["missing", "altered", "truncated", "empty"])
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "tokenizer.model", "model.safetensors", "scores.json", "manifest.json"]
+    "name",
+    ["config.yaml", "tokenizer.target.model", "model.safetensors", "scores.json", "manifest.json"],
 )
 def test_a_damaged_file_is_named(name, damage, folder):
     content = (folder / name).read_bytes()

@@ -297,7 +297,7 @@ def test_a_run_learns_from_plain_text_and_its_tokenizer_has_the_pieces(own, comm
     Path("noisy.yaml").write_text(text, encoding="utf-8")
     result = command("train", "noisy.yaml", "--set", "training.max_updates=20")
     assert result.code == 0, result.err
-    tokenizer = Tokenizer(Path("p2/tokenizer.model").read_bytes())
+    tokenizer = Tokenizer(Path("p2/tokenizer.source.model").read_bytes())
     assert tokenizer.is_tag(tokenizer.tag(MASK))
     again = command("train", "noisy.yaml", "--set", "training.max_updates=40")
     assert again.code == 0, again.err

@@ -37,7 +37,7 @@ def exported(request, trained_once, command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx")
     model, output = trained_once.untouched / "runs" / "toy" / "best", folder / "exported"
     if request.param == "lstm":
-        config, tokenizers = config_of("lstm"), Tokenizers.read(model, shared=True)
+        config, tokenizers = config_of("lstm"), Tokenizers.read(model)
         weights = weights_of(build_tiny(config, vocab=len(tokenizers.target)))
         model = folder / "lstm"
         save_model(model, config, tokenizers, weights, {})

@@ -32,8 +32,8 @@ def weights(learner) -> dict[str, torch.Tensor]:
 def test_training_starts_with_the_weights_and_the_pieces_of_the_other(own, capsys):
     found = config("data.train=[{source: first.digits, target: first.de}]", "data.prepared=new")
     prepared = prepare(found)
-    assert prepared.tokenizers.source.model == Path("runs/toy/best/tokenizer.model").read_bytes()
-    assert Path("new/tokenizer.model").read_bytes() == prepared.tokenizers.source.model
+    for name, content in prepared.tokenizers.files.items():
+        assert Path("new", name).read_bytes() == content == Path("runs/toy/best", name).read_bytes()
     assert equal(weights(new_learner(found, prepared.tokenizers)), best("toy"))
     count = len(best("toy"))
     assert f"{count} of {count} weights are those of runs/toy/best\n" in capsys.readouterr().err

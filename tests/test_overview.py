@@ -60,7 +60,7 @@ def test_a_run_is_what_its_files_say(trained, command):
 
 
 def tokenizer_of():
-    return Tokenizers.read(RUN / "best", shared=True).source
+    return Tokenizers.read(RUN / "best").source
 
 
 def test_the_table_says_what_the_json_says(own, command):
@@ -211,7 +211,7 @@ def test_without_runs_there_is_nothing_but_advice(tmp_path, monkeypatch, command
 
 
 def test_a_best_model_may_be_replaced_meanwhile(own):
-    config, tokenizers = load("toy.yaml"), Tokenizers.read(RUN / "best", shared=True)
+    config, tokenizers = load("toy.yaml"), Tokenizers.read(RUN / "best")
     model = build(config, len(tokenizers.source), len(tokenizers.target))
     scores = json.loads((RUN / "best/scores.json").read_text())
     over = threading.Event()

@@ -37,6 +37,7 @@ from toy import (
 import seq2seq.prepare as preparation
 from seq2seq.data import prepared as on_record
 from seq2seq.data.store import Store
+from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.files import lock
 from seq2seq.prepare import prepare
@@ -175,6 +176,27 @@ def test_what_is_dropped_is_counted_and_shown(capsys):
     ]
 
 
+def test_what_normalization_changes_is_counted_and_shown(capsys):
+    english, german = sentences(ENGLISH, 40), sentences(GERMAN, 40)
+    english[7] = "sea  tree"
+    english[11] = "\x1b１０⁵ sea"  # noqa: RUF001 (full-width digits)
+    german[3], german[5] = "meer…", "baum  stein"
+    write_lines("train.en", english)
+    write_lines("train.de", german)
+    prepare(toy_config(tokenizer__kind="char"))
+    err = capsys.readouterr().err
+    assert "  tokenizer.normalization changes 2 of 40 source lines (5.0%), such as" in err
+    assert r" such as \x1b１０⁵ sea to 105 sea" in err  # noqa: RUF001
+    assert (
+        "  tokenizer.normalization changes 1 of 40 target lines (2.5%), such as "
+        "baum  stein to baum stein\n"
+    ) in err
+    assert manifest()["parts"]["train"]["normalized"]["target"]["lines"] == 1
+    prepare(toy_config(tokenizer__kind="char", tokenizer__normalization="nmt_nfkc"))
+    assert "2 of 40 target lines (5.0%), such as meer… to meer...\n" in capsys.readouterr().err
+    assert "normalized" not in err
+
+
 def test_a_corpus_has_the_rules_it_names_and_else_those_of_all():
     long = {"rule": "length", "max": 2}
     corpora = [pair("train"), pair("train", filters=[]), pair("train", filters=["identical"])]
@@ -264,11 +286,13 @@ def test_changing_between_one_vocabulary_and_two_leaves_no_old_tokenizer():
     for config in (one, two, one):
         prepare(config)
         names.append(sorted(path.name for path in FOLDER.glob("tokenizer*")))
-    assert names == [
-        ["tokenizer.model"],
-        ["tokenizer.source.model", "tokenizer.target.model"],
-        ["tokenizer.model"],
-    ]
+    assert names == [["tokenizer.source.model", "tokenizer.target.model"]] * 3
+    tokenizers = Tokenizers.read(FOLDER)
+    every = range(len(tokenizers.source))
+    assert tokenizers.source.pieces(every) == tokenizers.target.pieces(every)
+    (FOLDER / "tokenizer.model").write_bytes(b"of before")
+    prepare(two)
+    assert not (FOLDER / "tokenizer.model").exists()
 
 
 def test_the_folder_is_where_the_config_says():
@@ -296,7 +320,7 @@ def test_a_second_call_does_nothing(capsys):
     first = prepare(toy_config())
     files = [path for path in FOLDER.rglob("*") if path.is_file() and path.name != ".lock"]
     before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
-    assert len(files) == 2 + 3 * 4
+    assert len(files) == 3 + 3 * 4
     capsys.readouterr()
     second = prepare(toy_config())
     assert capsys.readouterr() == ("", "")
@@ -322,6 +346,7 @@ CHANGES = {
     "model": (None, {"model__dim": 64, "training__batch_tokens": 99}, set()),
     "language, a label": (None, {"data__target": "de"}, set()),
     "normalization": (None, {"data__normalize": ["nfc"]}, ALL),
+    "normalization by the tokenizer": (None, {"tokenizer__normalization": "nfkc"}, ALL),
     "rules": (None, {"data__filters": ["empty"]}, {"tokenizer", "train"}),
     "rules of a corpus": (
         None,
@@ -358,7 +383,7 @@ def test_a_change_makes_again_exactly_what_depends_on_it(change):
 
 
 @pytest.mark.parametrize(
-    "victim", ["tokenizer.model", "train/source.ids.npy", "valid", "manifest.json"]
+    "victim", ["tokenizer.target.model", "train/source.ids.npy", "valid", "manifest.json"]
 )
 def test_what_was_removed_or_cut_off_is_made_again(victim):
     whole = from_scratch(toy_config())
@@ -420,7 +445,7 @@ def test_input_errors_come_before_any_long_work(fault, monkeypatch, capsys):
     def never(*_: object, **__: object) -> None:
         raise AssertionError("began to train a tokenizer")
 
-    monkeypatch.setattr(preparation, "train_tokenizer", never)
+    monkeypatch.setattr(preparation, "train_tokenizers", never)
     assert _complaint(toy_config(**options)).startswith(message)
     assert capsys.readouterr() == ("", "")
 

@@ -226,7 +226,7 @@ def test_a_signal_stops_the_search_for_pieces_too(whole):
         process.terminate()
         assert process.wait(timeout=60) == 143
         assert process.stderr.read() == "stopped; run the same command again\n"
-    assert not (FOLDER / "tokenizer.model").exists()
+    assert not (FOLDER / "tokenizer.source.model").exists()
 
 
 # A full disk

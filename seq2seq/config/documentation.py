@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from seq2seq.config.data import File, Source
 from seq2seq.config.objectives import TASKS
-from seq2seq.config.options import Config
+from seq2seq.config.options import Config, Normalization
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section, meanings
 from seq2seq.config.tuning import Origin
@@ -248,4 +248,5 @@ def form(section: type[Section]) -> str:
     names = list(section.model_fields)
     listed = ", ".join(names if len(names) <= 4 else [*names[:3], "..."])
     alone = "a path, or " if issubclass(section, File | Source | Origin) else ""
+    alone = "a name, or " if issubclass(section, Normalization) else alone
     return f"{alone}options {{{listed}}}"

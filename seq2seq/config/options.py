@@ -1,9 +1,10 @@
 """All options together: what each section may be, and what they forbid each other."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from seq2seq.config.data import Data
 from seq2seq.config.decoding import Decoding
@@ -35,6 +36,42 @@ Reported = Literal[
 ]
 
 
+NORMALIZATIONS = Literal["nmt_nfkc", "nfkc", "identity"]
+
+
+class Normalization(Section):
+    """What is done to lines before they are cut into pieces; runs of spaces are always one."""
+
+    source: NORMALIZATIONS = "nmt_nfkc"
+    """NFKC (full-width to ASCII, … to ...), with odd spaces mended too (nmt_nfkc), or nothing."""
+    target: NORMALIZATIONS = "identity"
+    """The same of targets, which are learned, written and scored as they are with identity."""
+
+    @property
+    def told(self) -> str | dict[str, str]:
+        """The options as they are written: the one name of both sides, or a name a side."""
+        return self.source if self.source == self.target else dict(self)
+
+    def __str__(self) -> str:
+        if self.source == self.target:
+            return self.source
+        return f"{{source: {self.source}, target: {self.target}}}"
+
+
+def _of_both(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in get_args(NORMALIZATIONS):  # one problem in place of two
+        names = "nmt_nfkc, nfkc or identity"
+        raise PydanticCustomError("literal_error", "must be {expected}", {"expected": names})
+    return {"source": value, "target": value}
+
+
+SideNormalization = Annotated[
+    Normalization, BeforeValidator(_of_both, json_schema_input_type=NORMALIZATIONS | Normalization)
+]
+
+
 class Tokenizer(Section):
     """Text to pieces: a SentencePiece model trained on the training text."""
 
@@ -46,8 +83,8 @@ class Tokenizer(Section):
     """One vocabulary for both sides, or one a side."""
     character_coverage: Annotated[float, Field(strict=True, ge=0.98, le=1)] = 0.9995
     """Share of the characters of the text that become pieces of their own."""
-    normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
-    """NFKC (full-width to ASCII, … to ...), with odd spaces mended too (nmt_nfkc), or nothing."""
+    normalization: SideNormalization = Normalization()
+    """What is done to a line before it is cut into pieces, by side; a name alone is for both."""
     byte_fallback: bool = True
     """Spell what the pieces cannot as bytes (256 pieces), so that nothing is ever unknown."""
     training_sentences: Count = 2_000_000
@@ -80,10 +117,24 @@ class Config(Section):
     """Where to compute; auto takes a GPU when there is one."""
     data: Data
     tokenizer: Tokenizer = Tokenizer()
-    model: Annotated[Transformer | Recurrent, Field(discriminator="kind")] = Transformer()
+    model: Annotated[
+        Transformer | Recurrent, Field(discriminator="kind", validate_default=True)
+    ] = Transformer()
     training: Training = Training()
     decoding: Decoding = Decoding()
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("model")
+    @classmethod
+    def _share_what_can_be(
+        cls, model: Transformer | Recurrent, info: ValidationInfo
+    ) -> Transformer | Recurrent:
+        """Without a shared vocabulary, source embeddings are not shared unless asked for."""
+        given, tokenizer = model.model_fields_set, info.data.get("tokenizer")
+        if "share_embeddings" in given or tokenizer is None:
+            return model
+        values = {**dict(model), "share_embeddings": "all" if tokenizer.shared else "target"}
+        return type(model).model_construct(given, **values)
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         sampling, kind = self.training.subword_sampling, self.tokenizer.kind

@@ -19,7 +19,11 @@ from seq2seq.config.objectives import TASKS
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import FREE, Section
 
-ELSEWHERE = {"name": "the file's name", "model.kind": "required below `model:`"}  # not defaults
+ELSEWHERE = {  # not defaults
+    "name": "the file's name",
+    "model.kind": "required below `model:`",
+    "model.share_embeddings": "`all`, or `target` if `tokenizer.shared` is false",
+}
 
 
 def page() -> str:

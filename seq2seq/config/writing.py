@@ -8,7 +8,7 @@ import yaml
 
 from seq2seq.config.data import File, Source
 from seq2seq.config.documentation import Keys, dotted, shown
-from seq2seq.config.options import Config
+from seq2seq.config.options import Config, Normalization
 from seq2seq.config.reading import PLAIN, TAG
 from seq2seq.config.section import Section, is_free
 from seq2seq.config.training import ENDING
@@ -98,6 +98,8 @@ def _section_node(dumper: yaml.SafeDumper, section: Section) -> yaml.Node:
         return dumper.represent_data(options["path"])
     if isinstance(section, Origin) and section.encoder == section.decoder:
         return dumper.represent_data(section.encoder)
+    if isinstance(section, Normalization):
+        return dumper.represent_data(section.told)
     return dumper.represent_mapping(f"{TAG}map", options)
 
 

@@ -7,6 +7,7 @@ spelt in bytes. Text without such characters becomes the same pieces as before.
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle
 
 from seq2seq.config import Tokenizer as Options
 from seq2seq.data.tokenizer import UNK, Tokenizer, Tokenizers
@@ -22,33 +23,40 @@ def extend(
 ) -> Tokenizers:
     """Tokenizers with those of the tags (of sources) and characters of a text that they lack.
 
-    `lines` gives the lines of some of its two sides. Of characters so many are taken, the most
-    frequent first, that they cover the share of the text that the options say.
+    `lines` gives the lines of some of its two sides; of both, source and target by turns. Of
+    characters so many are taken, the most frequent first, that they cover the share of the text
+    that the options say.
     """
 
-    def more(tokenizer: Tokenizer, sides: slice, tags: Sequence[str]) -> Tokenizer:
-        found = unknown(tokenizer, lines(sides), options.character_coverage)
+    def more(some: Sequence[Tokenizer], sides: slice, tags: Sequence[str]) -> list[Tokenizer]:
+        """Several tokenizers have the same pieces, and get the same."""
+        found = unknown(some, lines(sides), options.character_coverage)
         chosen = [] if options.kind == "word" else found  # words are not made of characters
-        return extended(tokenizer, [tag for tag in tags if not tokenizer.knows(tag)], chosen)
+        new = [tag for tag in tags if not some[0].knows(tag)]
+        return [extended(tokenizer, new, chosen) for tokenizer in some]
 
-    if tokenizers.source is tokenizers.target:
-        return Tokenizers(*[more(tokenizers.source, slice(2), tags)] * 2)
-    return Tokenizers(
-        more(tokenizers.source, slice(1), tags), more(tokenizers.target, slice(1, 2), [])
-    )
+    if options.shared:
+        source, target = more(tokenizers, slice(2), tags)
+    else:
+        (source,) = more([tokenizers.source], slice(1), tags)
+        (target,) = more([tokenizers.target], slice(1, 2), [])
+    return Tokenizers.of(source.model, target.model)
 
 
-def unknown(tokenizer: Tokenizer, lines: Iterable[str], coverage: float) -> list[str]:
-    """Characters of some lines that are no pieces, of those that cover such a share of them."""
+def unknown(tokenizers: Sequence[Tokenizer], lines: Iterable[str], coverage: float) -> list[str]:
+    """Characters of some lines that are no pieces, of those that cover such a share of them.
+
+    The lines are by turns those of tokenizers with the same pieces.
+    """
     counts: Counter[str] = Counter()
-    for line in lines:
-        counts.update(tokenizer.normalize(line).replace(" ", ""))
+    for tokenizer, line in zip(cycle(tokenizers), lines, strict=False):
+        counts.update(tokenizer.spell(line).replace(" ", ""))
     missing, left = [], coverage * counts.total()
     for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if left <= 0:
             break
         left -= count
-        if not tokenizer.knows(character):
+        if not tokenizers[0].knows(character):
             missing.append(character)
     return missing
 

@@ -259,11 +259,7 @@ def encoded(work: Work, plan: Sequence[Shard]) -> Iterator[tuple[Shard, Store, O
         names = [f"{side}.{part}" for side in SIDES for part in ("ids", "lengths")]
         arrays, facts = read_shard(work.ids(number), *names)
         sides = (Side.joined(arrays[f"{side}.ids"], arrays[f"{side}.lengths"]) for side in SIDES)
-        yield (
-            shard,
-            Store(*sides),
-            Outcome(**{**facts, "dropped": [Dropped(*one) for one in facts["dropped"]]}),
-        )
+        yield shard, Store(*sides), Outcome.of(facts)
 
 
 class ShardFile(NamedTuple):

@@ -1,6 +1,8 @@
 """Text to pieces and back: SentencePiece, and the special ids.
 
-Special ids never come from text: a line that says `</s>` is five characters like any others.
+Special ids never come from text: a line that says `</s>` is five characters like any others. Each
+side has a tokenizer with a normalizer of its own; with a shared vocabulary, both have the same
+pieces under the same ids.
 """
 
 import hashlib
@@ -16,16 +18,23 @@ from typing import Any, NamedTuple
 
 from seq2seq.config import Tokenizer as Options
 from seq2seq.data.sampling import Cut, Pieces, merges, unigrams
+from seq2seq.data.sentencepiece_normalizer import (
+    ESCAPES,
+    IDENTITY,
+    SPACE_MARK,
+    line_normalizer,
+    normalizer_proto,
+    unescape,
+)
 from seq2seq.errors import UserError
 from seq2seq.files import fingerprint
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
 
-SHARED_FILE = "tokenizer.model"
 SIDE_FILES = ("tokenizer.source.model", "tokenizer.target.model")
+OLD_FILE = "tokenizer.model"  # of both sides, in folders of before
 
 LONGEST_LINE = 1 << 16  # bytes; pieces are not looked for in longer ones
-SPACE_MARK = "\u2581"
 WORD = re.compile(f"{SPACE_MARK}[^{SPACE_MARK}]*|[^{SPACE_MARK}]+")
 LINE_ENDS = re.compile("[\n\r]")
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
@@ -39,6 +48,8 @@ class Tokenizer:
 
         self.model = model
         self._processor = SentencePieceProcessor(model_proto=model)
+        # whether a line comes back from `decode` as it was, but for spaces
+        self._exact = self._processor.normalize(SPACE_MARK).endswith(ESCAPES[SPACE_MARK])
         self._cuts: dict[float, Cut] = {}  # how to cut words at random, by alpha
 
     def __len__(self) -> int:
@@ -49,6 +60,8 @@ class Tokenizer:
 
     def encode(self, lines: Sequence[str]) -> list[list[int]]:
         """The ids of each line; lone surrogates, which are not text, count as U+FFFD."""
+        if self._exact:
+            lines = [line.replace("\n", " ") for line in lines]
         try:
             return self._processor.encode(list(lines), num_threads=1)
         except TypeError:  # what SentencePiece makes of lone surrogates
@@ -67,7 +80,7 @@ class Tokenizer:
         cut, random = self._cuts[alpha], Random(seed)
         return [
             list(chain.from_iterable(cut(word, random) for word in WORD.findall(text)))
-            for text in self._processor.normalize([_valid(line) for line in lines])
+            for text in map(self._normalized, lines)
         ]
 
     @cached_property
@@ -114,11 +127,36 @@ class Tokenizer:
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """The line of each sequence of ids, always a single one."""
         lines = self._processor.decode([list(map(int, sequence)) for sequence in ids])
-        return [_as_text(line) for line in lines]
+        return [self._as_line(line) for line in lines]
 
     def normalize(self, line: str) -> str:
-        """The line as `decode` gives it back after `encode`."""
-        return _as_text(self._processor.normalize(_valid(line)))
+        """Return the line as `decode` gives it back after `encode`."""
+        return self.text(self.spell(line))
+
+    def keeps(self, line: str) -> bool:
+        """Return whether a line comes back as it is, with `normalize` only where it may not."""
+        plain = (self._exact or line.isascii()) and line.isprintable() and "  " not in line
+        return (plain and line == line.strip(" ")) or line == self.normalize(line)
+
+    def text(self, spelled: str) -> str:
+        """Return the line that pieces spell; escapes that a model wrote stand for characters."""
+        return self._as_line(unescape(spelled) if self._exact else spelled)
+
+    def spell(self, line: str) -> str:
+        """Return the line as its pieces spell it, with spaces between words."""
+        return self._as_line(self._normalized(line).replace(SPACE_MARK, " "))
+
+    def one_line(self, text: str) -> str:
+        """Return decoded text without line ends, which bytes may have spelled."""
+        return text.replace("\n", " ") if self._exact else LINE_ENDS.sub(" ", text)
+
+    def _as_line(self, text: str) -> str:
+        line = self.one_line(text).lstrip(" ")
+        return line if self._exact else line.replace(SPACE_MARK, " ").lstrip(" ")
+
+    def _normalized(self, line: str) -> str:
+        valid = _valid(line.replace("\n", " ") if self._exact else line)
+        return str(self._processor.normalize(valid))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The pieces themselves, for people to look at."""
@@ -126,17 +164,25 @@ class Tokenizer:
 
 
 class Tokenizers(NamedTuple):
-    """The tokenizers of both sides; one and the same if they share a vocabulary."""
+    """The tokenizers of both sides; with a shared vocabulary, their pieces have the same ids."""
 
     source: Tokenizer
     target: Tokenizer
 
     @classmethod
-    def read(cls, folder: Path, *, shared: bool) -> "Tokenizers":
-        """Reads what `files` gave."""
-        if shared:
-            return cls(*[Tokenizer((folder / SHARED_FILE).read_bytes())] * 2)
-        return cls(*(Tokenizer((folder / name).read_bytes()) for name in SIDE_FILES))
+    def of(cls, source: bytes, target: bytes) -> "Tokenizers":
+        """Return the tokenizers of two models, which are one if the models are equal."""
+        one = Tokenizer(source)
+        return cls(one, one if target == source else Tokenizer(target))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Tokenizers":
+        """Read what `files` gave, or the one file that both sides had before.
+
+        Raises a FileNotFoundError if the folder has neither.
+        """
+        names = SIDE_FILES if (folder / SIDE_FILES[0]).exists() else (OLD_FILE, OLD_FILE)
+        return cls.of(*((folder / name).read_bytes() for name in names))
 
     def encode(
         self, sides: Sequence[Sequence[str]], tag: str | None = None
@@ -151,8 +197,6 @@ class Tokenizers(NamedTuple):
     @property
     def files(self) -> dict[str, bytes]:
         """Names and contents of the files that keep them."""
-        if self.source is self.target:
-            return {SHARED_FILE: self.source.model}
         return dict(zip(SIDE_FILES, (self.source.model, self.target.model), strict=True))
 
     @property
@@ -161,38 +205,75 @@ class Tokenizers(NamedTuple):
         return fingerprint([hashlib.sha256(tokenizer.model).hexdigest() for tokenizer in self])
 
 
-def train_tokenizer(
-    lines: Iterable[str],
+def train_tokenizers(
+    lines: Callable[[slice], Iterable[str]],
     options: Options,
     seed: int,
     *,
     tags: Sequence[str] = (),
     at_most: bool = False,
+    left: str = "",
+) -> Tokenizers:
+    """Find the pieces of both sides of a text, or of each by itself, as the options say.
+
+    `lines` gives the lines of some of its two sides; of both, source and target by turns. `tags`
+    become pieces of the source; `left` says in messages how much of the text is left.
+    """
+    rules = options.normalization.source, options.normalization.target
+
+    def trained(sides: slice, text: str, tags: Sequence[str]) -> Tokenizer:
+        more: Any = {"tags": tags, "at_most": at_most, "text": f"{text}{left}"}
+        return train_tokenizer(lines(sides), options, seed, rules=rules[sides], **more)
+
+    if options.shared:
+        both = trained(slice(2), "the text", tags)
+        return Tokenizers.of(*(with_normalizer(both, name).model for name in rules))
+    return Tokenizers(
+        trained(slice(1), "the source text", tags), trained(slice(1, 2), "the target text", [])
+    )
+
+
+def train_tokenizer(
+    lines: Iterable[str],
+    options: Options,
+    seed: int,
+    *,
+    rules: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    at_most: bool = False,
     text: str = "the text",
 ) -> Tokenizer:
-    """Finds the pieces of some text; `tags` become pieces that text never becomes.
+    """Find the pieces of some text; `tags` become pieces that text never becomes.
 
-    With `at_most`, there may be fewer than the options say.
+    `rules` name the normalizers that the lines go through by turns, of which the first becomes that
+    of the tokenizer: that of targets unless given. With `at_most`, there may be fewer pieces than
+    the options say.
 
     Raises a UserError if the text, which it calls `text`, is too small for so many pieces.
     """
     import sentencepiece
 
+    names = rules or [options.normalization.target]
+    normalizers = [line_normalizer(name) for name in names]
+
+    def normalized(number: int, line: str) -> str:
+        return normalizers[number % len(normalizers)](_valid(line))
+
     # Not left to SentencePiece: a process takes only the first seed that it is given, and what goes
     # wrong in reading (a signal, too) would come out as an error of the training.
-    chosen = sample(lines, options.training_sentences, seed)
+    chosen = sample(lines, options.training_sentences, seed, normalized)
     model = io.BytesIO()
     try:
         _interruptible(
             sentencepiece.SentencePieceTrainer.train,
-            sentence_iterator=map(_valid, chosen),
+            sentence_iterator=iter(chosen),
             model_writer=model,
             model_type=options.kind,
             vocab_size=options.vocab_size,
             # there are as many characters and words as there are
             hard_vocab_limit=options.kind in ("unigram", "bpe") and not at_most,
             character_coverage=options.character_coverage,
-            normalization_rule_name=options.normalization,
+            normalization_rule_name=IDENTITY,
             byte_fallback=options.byte_fallback,
             control_symbols=list(tags),
             max_sentence_length=LONGEST_LINE,
@@ -204,7 +285,15 @@ def train_tokenizer(
         )
     except (RuntimeError, OSError) as error:
         raise UserError(_explain(str(error), options, text)) from None
-    return Tokenizer(model.getvalue())
+    return with_normalizer(Tokenizer(model.getvalue()), names[0])
+
+
+def with_normalizer(tokenizer: Tokenizer, name: str) -> Tokenizer:
+    """Return the tokenizer with the same pieces, and with a normalizer by its name."""
+    from sentencepiece import SentencePieceProcessor
+
+    joined = SentencePieceProcessor(model_proto=tokenizer.model + normalizer_proto(name))
+    return Tokenizer(joined.serialized_model_proto())
 
 
 def _interruptible(function: Callable[..., object], **arguments: Any) -> None:
@@ -225,28 +314,28 @@ def _interruptible(function: Callable[..., object], **arguments: Any) -> None:
         raise raised[0]
 
 
-def sample(lines: Iterable[str], size: int, seed: int) -> list[str]:
-    """At most so many lines, each as likely as any other (algorithm R of Vitter 1985)."""
+def sample(
+    lines: Iterable[str],
+    size: int,
+    seed: int,
+    change: Callable[[int, str], str] = lambda number, line: line,
+) -> list[str]:
+    """At most so many lines, each as likely as any other (algorithm R of Vitter 1985).
+
+    What is chosen is changed by a function of its number and itself.
+    """
     random = Random(seed)
     chosen: list[str] = []
     for number, line in enumerate(lines):
         if number < size:
-            chosen.append(line)
+            chosen.append(change(number, line))
         elif (place := int(random.random() * (number + 1))) < size:
-            chosen[place] = line
+            chosen[place] = change(number, line)
     return chosen
 
 
 def _valid(line: str) -> str:
     return LONE_SURROGATES.sub("\ufffd", line)
-
-
-def _as_text(line: str) -> str:
-    """A single line without the mark that SentencePiece puts for spaces, and none in front.
-
-    Bytes may have spelt line ends and the mark.
-    """
-    return LINE_ENDS.sub(" ", line).replace(SPACE_MARK, " ").lstrip(" ")
 
 
 def _explain(message: str, options: Options, text: str) -> str:

@@ -32,7 +32,7 @@ class Source(NamedTuple):
     """A line, and the pieces that a model read of it."""
 
     line: str  # as it was given
-    plain: str  # as the tokenizer normalizes it
+    plain: str  # as the tokenizer's pieces spell it
     ids: list[int]  # all pieces of it, though the last may have been cut off
     front: int  # pieces before them: a tag
 
@@ -93,7 +93,7 @@ class Attention:
             }
         target_texts = written(written_ids, self.tokenizers.target, unknown)
         if unknown:
-            text = "".join(target_texts).lstrip(" ")
+            text = self.tokenizers.target.text("".join(target_texts))
         if not self.wishes.alignments:
             return Seen(text, None)
         numbers = [range(0)] * source.front + numbers

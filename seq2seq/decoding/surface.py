@@ -8,7 +8,7 @@ import re
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 
-from seq2seq.data.tokenizer import LINE_ENDS, SPACE_MARK, UNK, Tokenizer
+from seq2seq.data.tokenizer import SPACE_MARK, UNK, Tokenizer
 
 utf8 = getincrementaldecoder("utf-8")
 BYTE = re.compile("<0x([0-9A-F]{2})>")
@@ -35,13 +35,13 @@ def written(
             texts.append((unknown or {}).get(place, UNKNOWN))
         else:
             texts.append("" if tokenizer.is_tag(token) else piece.replace(SPACE_MARK, " "))
-    return [LINE_ENDS.sub(" ", text) for text in texts]
+    return [tokenizer.one_line(text) for text in texts]
 
 
 def read(text: str, ids: Sequence[int], tokenizer: Tokenizer) -> list[str]:
     """The text of each piece of a source, of unknown ones as well.
 
-    `text` is what `Tokenizer.normalize` makes of the line, `ids` all that it became. What is
+    `text` is what `Tokenizer.spell` makes of the line, `ids` all that it became. What is
     between two known pieces is that of the unknown one between them.
     """
     text, texts, at = f" {text}", written(ids, tokenizer), 0

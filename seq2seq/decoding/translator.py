@@ -257,9 +257,9 @@ class Translator:
         return [[one.in_light_of(next(seen)) for one in some] for some in translated]
 
     def _sources(self, lines: Sequence[Line]) -> list[Source]:
-        normalize = self.tokenizers.source.normalize
+        spell = self.tokenizers.source.spell
         return [
-            Source(line.text, normalize(self.normalize(line.text)), ids, int(bool(line.tag)))
+            Source(line.text, spell(self.normalize(line.text)), ids, int(bool(line.tag)))
             for line, ids in zip(lines, self._encoded(lines), strict=True)
         ]
 
