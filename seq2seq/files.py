@@ -570,6 +570,6 @@ def holder(path: Path) -> str:
         held = [entry[4] for entry in locks if entry[1] == "FLOCK" and entry[5].endswith(inode)]
         if held:
             return f"process {held[0]}"
-    with suppress(OSError, KeyError, NotImplementedError):
+    with suppress(OSError, KeyError, RuntimeError):  # the last: a system without owners
         return f"a process of {path.owner()}, or of who may write there"
     return "another process"
