@@ -461,9 +461,26 @@ def test_lines_of_twenty_thousand_words_are_scored_at_once():
     )
     assert scores["ter"].signature.endswith("|long:no-shifts")
     assert scores["rougeLsum"].notes == (
-        "ROUGE-Lsum takes the text of line 2, too long for it, for one sentence",
+        "ROUGE-Lsum takes the text of line 2, too long for it, for one sentence, of at most "
+        "100,000 words",
     )
     assert scores["rougeLsum"].score == scores["rougeL"].score
+
+
+def test_texts_without_end_are_compared_as_far_as_is_said(monkeypatch):
+    for module in ("metrics", "rouge"):
+        monkeypatch.setattr(f"seq2seq.scoring.{module}.LONGEST", 500)
+    hypothesis, reference = "a b " * 500, "a c " * 250 + "d"
+    ter, rouge = (METRICS[name]([hypothesis], [[reference]]) for name in ("ter", "rougeL"))
+    assert ter.score == 50
+    assert ter.notes[0].endswith("; of a text it compares the first 500 words")
+    assert rouge.score == 50
+    assert rouge.notes == ("ROUGE-L compares the first 500 words of line 1 only",)
+    assert rouge.signature.endswith("|long:first-500")
+    whole = METRICS["rougeL"](["a b " * 250], [["a c " * 250]])
+    assert whole.score == 50
+    assert rouge.is_like(whole)
+    assert not whole.notes
 
 
 def test_ter_of_ordinary_lines_is_sacrebleus_beside_a_long_one():

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seq2seq.errors import UserError
-from seq2seq.scoring.rouge import subsequence_f1, too_large, union_f1, words
+from seq2seq.scoring.rouge import LONGEST, subsequence_f1, too_large, too_long, union_f1, words
 from seq2seq.scoring.sequences import edit_distance
 from seq2seq.scoring.spaces import missing_tokenizer, unfit_cut
 from seq2seq.text.languages import bleu_tokenizer, has_chinese_characters
@@ -131,31 +131,32 @@ def ter(
 
     unspaced = has_chinese_characters(language)
     metric = TER(normalized=unspaced, asian_support=unspaced)
-    sentences = list(zip(hypotheses, *references, strict=True))
-    cut = [[metric._preprocess_segment(text).split() for text in one] for one in sentences]
-    long = {n for n, texts in enumerate(cut) if max(map(len, texts)) > LONGEST_SHIFTED}
-    blank = [["" if n in long else text for n, text in enumerate(side)] for side in references]
-    # sacreBLEU signs by the number of references that it has seen
-    statistics = np.array(
-        metric._extract_corpus_statistics(
-            ["" if n in long else text for n, text in enumerate(hypotheses)], blank
-        ),
-        dtype=float,
+    long: dict[int, list[list[str]]] = {}  # the words of the texts of long lines
+    for n, texts in enumerate(zip(hypotheses, *references, strict=True)):
+        if max(map(len, texts)) > LONGEST_SHIFTED:  # in characters, or there are not so many words
+            cut = [metric._preprocess_segment(text).split() for text in texts]
+            if max(map(len, cut)) > LONGEST_SHIFTED:
+                long[n] = [some[:LONGEST] for some in cut]
+    short, *others = (
+        ["" if n in long else text for n, text in enumerate(side)]
+        for side in (hypotheses, *references)
     )
-    for n in long:
-        hypothesis, *choices = cut[n]
+    statistics = metric._extract_corpus_statistics(short, others)
+    for n, (hypothesis, *choices) in long.items():
         edits = min(edit_distance(hypothesis, choice) for choice in choices)
-        statistics[n] = edits, sum(map(len, choices)) / len(choices)
-    found = summed(metric, statistics.tolist())
-    note = "" if unspaced else unfit_cut("TER", language, references[0])
-    if long:
-        limit = (
-            f"TER looks for no shifts of words in {lines_told(long)}, of more than "
-            f"{LONGEST_SHIFTED} words: there it counts single words as edits, and may be too high"
-        )
-        signature = f"{found.signature}{LONG}no-shifts"
-        return found._replace(signature=signature, notes=(*filter(None, [note]), limit))
-    return found._replace(notes=(note,) if note else ())
+        statistics[n] = [edits, sum(map(len, choices)) / len(choices)]
+    found = summed(metric, statistics)
+    if not unspaced and (note := unfit_cut("TER", language, references[0])):
+        found = found._replace(notes=(note,))
+    if not long:
+        return found
+    told = (
+        f"TER looks for no shifts of words in {lines_told(long)}, of more than {LONGEST_SHIFTED} "
+        "words: there it counts single words as edits, and may be too high"
+    )
+    if any(len(one) == LONGEST for texts in long.values() for one in texts):
+        told = f"{told}; of a text it compares the first {LONGEST:,} words"
+    return found._replace(signature=f"{found.signature}{LONG}no-shifts", notes=(*found.notes, told))
 
 
 def lines_told(numbers: Iterable[int], most: int = 5) -> str:
@@ -191,7 +192,13 @@ def rouge_l(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], language: str = ""
 ) -> Score:
     """The mean F1 of the longest common subsequences of words of the sentences."""
-    return of_best("ROUGE-L", subsequence_f1, hypotheses, references)
+    found = of_best("ROUGE-L", subsequence_f1, hypotheses, references)
+    sentences = zip(hypotheses, *references, strict=True)
+    long = [n for n, texts in enumerate(sentences) if any(map(too_long, texts))]
+    if not long:
+        return found
+    told = f"ROUGE-L compares the first {LONGEST:,} words of {lines_told(long)} only"
+    return found._replace(signature=f"{found.signature}{LONG}first-{LONGEST}", notes=(told,))
 
 
 def rouge_of_summaries(
@@ -208,7 +215,10 @@ def rouge_of_summaries(
     long = [n for n, (text, some) in enumerate(sentences) if any(too_large(text, o) for o in some)]
     if not long:
         return found
-    told = f"ROUGE-Lsum takes the text of {lines_told(long)}, too long for it, for one sentence"
+    told = (
+        f"ROUGE-Lsum takes the text of {lines_told(long)}, too long for it, for one sentence, "
+        f"of at most {LONGEST:,} words"
+    )
     return found._replace(signature=f"{found.signature}{LONG}one-sentence", notes=(told,))
 
 

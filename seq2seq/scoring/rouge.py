@@ -19,6 +19,7 @@ WORD = (
 )
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？।])\s*")  # noqa: RUF001
+LONGEST = 100_000  # words of a text: two of them are compared in seconds
 LARGEST = 25_000_000  # words of a summary times those of its reference: seconds
 
 
@@ -35,8 +36,13 @@ def words(text: str) -> list[str]:
 
 def subsequence_f1(text: str, reference: str) -> float:
     """ROUGE-L of a text: the F1 of the longest common subsequence, as rouge-score computes it."""
-    one, other = words(text), words(reference)
+    one, other = words(text)[:LONGEST], words(reference)[:LONGEST]
     return f1(common_length(one, other), len(one), len(other))
+
+
+def too_long(text: str) -> bool:
+    """Whether a text has more words than are compared."""
+    return len(text) > LONGEST and len(words(text)) > LONGEST
 
 
 def f1(common: int, size: int, reference_size: int) -> float:
