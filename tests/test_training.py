@@ -442,7 +442,7 @@ def judged_one_by_one(
         ("chrf", 19.0, 18.0),
         ("rougeL", 15.0, 14.0),
         ("ter", 99.0, None),
-        ("ter", 118.0, 120.0),
+        ("ter", 119.0, 120.0),
         ("exact", 1.0, 0.0),
     ],
 )
@@ -642,15 +642,23 @@ def test_numbers_that_are_none_become_null(tmp_path):
         raise AssertionError(constant)
 
     config = config_of(max_updates=4, batch_tokens=BATCH_TOKENS, validate_every=2, log_every=1)
-    scores = iter([{"ppl": math.inf}, {"ppl": math.nan}])
+    scores = iter([{"ppl": 9.0, "bleu": math.inf}, {"ppl": 8.0, "bleu": math.nan}])
     train_in(tmp_path, config, spoil={3}, validate=lambda now: next(scores))
     lines = [
         json.loads(line, parse_constant=refuse)
         for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]
-    assert [line["valid"]["ppl"] for line in lines if "valid" in line] == [None, None]
+    assert [line["valid"]["bleu"] for line in lines if "valid" in line] == [None, None]
     norms = [line["gradient_norm"] is None for line in lines if "loss" in line]
     assert norms == [False, False, True, False]
+
+
+def test_a_perplexity_that_is_no_number_ends_the_training_after_it_is_logged(tmp_path):
+    config = config_of(max_updates=4, batch_tokens=BATCH_TOKENS, validate_every=2)
+    with pytest.raises(UserError, match="after update 2 the perplexity is beyond all numbers"):
+        train_in(tmp_path, config, validate=lambda now: {"ppl": math.nan})
+    assert metrics_in(tmp_path)[-1]["valid"] == {"ppl": None}
+    assert not [*tmp_path.glob("checkpoints/*")]
 
 
 def curves_in(folder: Path) -> dict[str, dict[int, float]]:
