@@ -253,7 +253,7 @@ def test_a_damaged_tokenizer_is_an_error(content, stranger, command):
         (
             "encoder_layers: 1",
             "encoder_layers: 1000",
-            "encoder layers: 1 in the file, 1,000 in the config",
+            "encoder layers: 1 in the file, 1,000 in",
         ),
         ("encoder_layers: 1", "encoder_layers: 1000000000", "must be 1,000 or less, not 100000000"),
         ("heads: 2", "heads: 32", "source_positions.table is 32 x 2, not 32 x 32"),
