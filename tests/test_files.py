@@ -528,7 +528,8 @@ def test_every_file_that_is_missing_or_altered_is_named(model):
     (model / "c").unlink()
     (model / "c").mkdir()
     assert _complaint(model) == (
-        f"{model} cannot be used: a is missing, b has been altered, c is missing; copy it again"
+        f"{model} cannot be used: a is missing, b has been altered, c is not a regular file; "
+        "copy it again"
     )
 
 

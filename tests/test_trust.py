@@ -45,7 +45,7 @@ def never_blocks() -> Iterator[None]:
         yield
         return
     before = signal.signal(signal.SIGALRM, lambda *_: pytest.fail("blocked"))
-    signal.alarm(20)
+    signal.alarm(60)  # machines are busy
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -250,7 +250,11 @@ def test_a_damaged_tokenizer_is_an_error(content, stranger, command):
     [
         (" dim: 32", " dim: 1000000", "decoder.0.cross_attention.memory.bias is 64, not 2000000"),
         ("ffn_dim: 64", "ffn_dim: 1000000", "decoder.0.feed_forward.0.bias is 64, not 1000000"),
-        ("encoder_layers: 1", "encoder_layers: 1000", "encoder.1.attention.memory.bias is missing"),
+        (
+            "encoder_layers: 1",
+            "encoder_layers: 1000",
+            "encoder layers: 1 in the file, 1,000 in",
+        ),
         ("encoder_layers: 1", "encoder_layers: 1000000000", "must be 1,000 or less, not 100000000"),
         ("heads: 2", "heads: 32", "source_positions.table is 32 x 2, not 32 x 32"),
         ("kv_heads: null", "kv_heads: 1", "decoder.0.cross_attention.memory.bias is 64, not 32"),

@@ -34,6 +34,7 @@ from seq2seq.files import (
 from seq2seq.layout import BASE, CONFIG, REPLACE, SCORES, WEIGHTS
 from seq2seq.models import Seq2Seq, build, build_shapes
 from seq2seq.models.adapters import merged, own_parameters
+from seq2seq.models.parts import place_of
 
 
 def save_model(
@@ -221,8 +222,19 @@ def check_fit(
 ) -> None:
     """Raise a UserError unless weights of these shapes are those of a config's model.
 
-    Nothing is allocated: a config that anybody may have written can name any size.
+    Nothing is allocated: a config that anybody may have written can name any size. Layers are
+    counted first, because a thousand of them take seconds to build even so.
     """
+    layers = [place for place in map(place_of, shapes) if place]
+    for side in ("encoder", "decoder"):
+        shared = getattr(config.model, "share_layers", "none") in (side, "all")
+        wanted = 1 if shared else getattr(config.model, f"{side}_layers")
+        found = len({number for stack, number in layers if stack == side})
+        if found != wanted:
+            raise UserError(
+                f"{origin} does not fit the config beside it: {side} layers: {found:,} in the "
+                f"file, {wanted:,} in the config (model.{side}_layers, model.share_layers)"
+            )
     model = build_shapes(config, len(tokenizers.source), len(tokenizers.target))
     check_shapes(shapes, shapes_of(dict(model.named_parameters())), origin)
 
