@@ -1,6 +1,7 @@
 """Laws of URLs: their secrets are asked with, and stand nowhere else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,16 @@ def test_messages_of_libraries_and_of_checks_are_masked():
     file = File(path="a", urls=["https://me:hunter2@h/x"], sha256="a" * 64)
     with pytest.raises(UserError, match=r"again from https://\*\*\*@h/x"):
         verify(file, "b" * 64)
+
+
+def test_runs_are_compared_whether_or_not_their_urls_were_kept(own, command):
+    assert command("evaluate", "runs/toy").code == 0
+    shutil.copytree("runs/toy", "runs/other")
+    config = Path("runs/other/config.yaml")
+    source = "source: {path: first.digits, urls: ['https://h/x']}"
+    config.write_text(config.read_text().replace("source: first.digits", source))
+    done = command("report", "runs/toy", "runs/other", "--output", "page.html")
+    assert done.code == 0, done.err
+    page = Path("page.html").read_text()
+    assert "name the same test set" not in page
+    assert "https://h/x" not in page
