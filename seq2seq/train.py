@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from seq2seq import distributed
-from seq2seq.claims import check_base, check_config, check_data, claimed, move_aside
+from seq2seq.claims import (
+    check_base,
+    check_config,
+    check_data,
+    check_folder,
+    claimed,
+    move_aside,
+)
 from seq2seq.config import Config, dump
 from seq2seq.config.objectives import TRANSLATION
 from seq2seq.console import say
@@ -23,10 +30,10 @@ from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped
-from seq2seq.files import recover_folder, write_file, write_json
+from seq2seq.files import write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS, SCORES
 from seq2seq.models import Seq2Seq, build
-from seq2seq.models.folder import choose_device, save_model, set_weights
+from seq2seq.models.folder import choose_device, recover_model, save_model, set_weights
 from seq2seq.origins import base_named, completed, freeze, take_base, take_weights
 from seq2seq.prepare import Prepared, prepare
 from seq2seq.training import loop
@@ -52,6 +59,7 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
             if distributed.leads():
                 if fresh:
                     move_aside(folder)
+                check_folder(folder)
                 check_config(folder, config)
         prepared = prepare(config, workers=workers)
         distributed.hurry()
@@ -87,7 +95,7 @@ class Run:
                 check_data(folder, prepared.key)
                 check_base(folder, self.base)
                 write_file(folder / "config.yaml", dump(config))
-                recover_folder(self.best)
+                recover_model(self.best)
         self.batches = training_batches(config, prepared, self._batch_tokens())
         if done:
             self._resume(done[-1])

@@ -150,7 +150,7 @@ def converted(
         check_time(folder)
         return path
     try:
-        with lock(folder / f".{CONVERTED}.lock", wait=lambda: say(f"waiting for {path}")):
+        with lock(folder / f".{CONVERTED}.lock", wait=lambda: say(f"waiting for {path}"), tell=say):
             if not is_current(path, made_of):
                 say(f"converting {folder} for CTranslate2 (once)")
                 with new_folder(path) as partial_folder:
