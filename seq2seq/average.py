@@ -13,7 +13,7 @@ from torch import Tensor
 from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest
+from seq2seq.files import check_manifest, check_replaceable
 from seq2seq.models import build_shapes
 from seq2seq.models.adapters import adapt, own_parameters
 from seq2seq.models.folder import base_beside, check_shapes, save_model, shapes_of
@@ -39,8 +39,7 @@ def average(
     """
     if sum(map(bool, (last, best, updates))) > 1:
         raise ConfigError("--last, --best and --checkpoints are three ways to choose; give one")
-    if output.exists():
-        raise UserError(f"{output} exists; give --output a name that is still free")
+    check_replaceable(output, replace=False)
     run = named or newest_run()
     opened = open_model(run)  # the best model has all that another needs but weights
     folder, config = opened.folder.parent, opened.config
@@ -67,7 +66,8 @@ def average(
 
     origin = {"average": sorted(chosen), "run": str(folder)}
     averaged = mean(map(weights, sorted(chosen)))
-    save_model(output, config, opened.tokenizers, averaged, origin, base=base_beside(opened.folder))
+    base = base_beside(opened.folder)
+    save_model(output, config, opened.tokenizers, averaged, origin, base, replace=False)
     say(f"{output} is the mean of {len(chosen)} checkpoints of {folder}: {listed(sorted(chosen))}")
     say(f"how good it is nobody knows yet: seq2seq evaluate {output}")
 

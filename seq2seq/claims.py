@@ -1,6 +1,7 @@
 """Whose a run folder is: one training's at a time, and of one config and data for good."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -13,10 +14,13 @@ from seq2seq.config.changing import changed
 from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, write_json
-from seq2seq.layout import BASE, CONFIG, ORIGINS
+from seq2seq.files import check_inside, lock, write_json
+from seq2seq.layout import BASE, BEST, CHECKPOINTS, CONFIG, ORIGINS
 from seq2seq.models.folder import read_base
 from seq2seq.origins import gone, origin_hashes
+
+DATA = "data.json"
+FIRST = {DATA, BASE, ORIGINS}  # what a run may have before its config
 
 
 @contextmanager
@@ -28,6 +32,22 @@ def claimed(folder: Path) -> Iterator[None]:
             if distributed.leads():
                 held.enter_context(lock(folder.parent / f".{folder.name}.lock", busy))
         yield
+
+
+def check_folder(folder: Path) -> None:
+    """Raises a UserError if a folder is no run's, or if a link leads from it to another place.
+
+    The folder itself may be a link, to a larger disk for instance.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = sorted(name for name in names - FIRST if not name.endswith(".partial"))
+    if others and CONFIG not in names:
+        raise UserError(
+            f"{folder} is no run: it has {others[0]}, but no {CONFIG}; move it away, choose "
+            "another name, or let --fresh move it aside"
+        )
+    for name in (CHECKPOINTS, BEST, "tensorboard", "evaluation"):
+        check_inside(folder / name, folder)
 
 
 def as_begun(folder: Path, config: Config) -> Config:
@@ -95,7 +115,7 @@ def told(named: Origin | None) -> str:
 
 def check_data(folder: Path, key: str, config: Config) -> None:
     """Raises a UserError if a run was begun with other prepared data, whatever its files' names."""
-    saved = folder / "data.json"
+    saved = folder / DATA
     if not saved.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(saved, {"key": key})
@@ -140,9 +160,9 @@ def check_base(folder: Path, base: dict[str, Any] | None) -> None:
 
 def move_aside(folder: Path) -> None:
     """Renames a run folder, so that nothing is lost."""
-    if folder.exists():
+    if os.path.lexists(folder):
         aside = next(
-            path for number in count(1) if not (path := Path(f"{folder}.{number}")).exists()
+            path for number in count(1) if not os.path.lexists(path := Path(f"{folder}.{number}"))
         )
         folder.rename(aside)
         say(f"the old run is now {aside}")

@@ -25,6 +25,7 @@ from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
 from seq2seq.files import (
+    check_replaceable,
     new_folder,
     open_regular,
     read_manifest,
@@ -110,14 +111,13 @@ def export(named: Path | None, to: str, output: Path) -> None:
     """
     if to not in FORMATS:
         raise ConfigError(f"--to: must be one of {', '.join(FORMATS)}, not {to}")
-    if output.exists():
-        raise UserError(f"{output} exists; give --output a name that is still free")
+    check_replaceable(output, replace=False)
     opened = open_model(named)
     if reason := why_not(to, opened):
         raise UserError(f"{opened.folder} cannot be exported to {NAMES[to]}: {reason}")
     model = load_model(opened.folder, opened.config, opened.tokenizers, torch.device("cpu"))
     pairs = random_pairs(opened.tokenizers, min(LONGEST, opened.config.data.max_length))
-    with new_folder(output) as folder:
+    with new_folder(output, replace=False) as folder:
         found = FORMATS[to](opened, model, folder, pairs)
         far = furthest(found, ours(model, pairs))
         if not far < CLOSE:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial as bind
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import IO, Any, BinaryIO, Literal
 
 from filelock import FileLock, Timeout
 
@@ -102,7 +102,7 @@ def open_own(path: Path, mode: Literal["ab", "r+b", "rb"]) -> BinaryIO:
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | NO_LINK, 0o666)
 
-    file = cast("BinaryIO", open(path, mode, opener=opener))  # noqa: SIM115 (it is returned)
+    file = open(path, mode, opener=opener)  # noqa: SIM115 (it is returned)
     try:
         _check_own(path, os.fstat(file.fileno()))  # it may be another by now
     except BaseException:

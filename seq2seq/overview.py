@@ -239,7 +239,7 @@ def _ended(path: Path, checkpoint: int | None) -> str | None:
 
 def _is_held(path: Path) -> bool:
     """Whether another process has a lock; trying must not make its file."""
-    if not path.exists():
+    if path.is_symlink() or not path.is_file():  # and nobody's lock if it is anything else
         return False
     try:
         with lock(path):

@@ -23,8 +23,18 @@ from seq2seq.data.cleaning import KEPT, Dropped, rules_of
 from seq2seq.data.encoding import Outcome, Sides, total
 from seq2seq.data.extension import extend
 from seq2seq.data.normalization import normalizer
-from seq2seq.data.prepared import FORMAT, Known, Manifest, all_at_once, folder_of
-from seq2seq.data.shards import Clean, Encode, Part, Shard, Work, encoded, settle_all
+from seq2seq.data.prepared import FORMAT, LOCK, Known, Manifest, all_at_once, folder_of
+from seq2seq.data.shards import (
+    WORK,
+    Clean,
+    Encode,
+    Part,
+    Shard,
+    Work,
+    encoded,
+    not_of_work,
+    settle_all,
+)
 from seq2seq.data.store import SIDES, Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizers
 from seq2seq.data.workers import default_workers, spread
@@ -60,14 +70,14 @@ def prepare(config: Config, *, workers: int | None = None) -> Prepared:
     config = completed(config)
     folder = folder_of(config)
     busy = f"waiting for another process, which prepares {folder}"
-    held = lock(folder / ".lock", wait=lambda: say(busy)) if leads() else nullcontext()
+    held = lock(folder / LOCK, wait=lambda: say(busy), tell=say) if leads() else nullcontext()
     with held:
         preparation = Preparation(config, folder, workers or default_workers())
         preparation.make_tokenizers()
         for name in preparation.known:
             preparation.make_store(name)
         preparation.find_contamination()
-        preparation.lead(lambda: remove(folder / "work"))
+        preparation.lead(preparation.remove_work)
         parts = preparation.manifest.parts
         return Prepared(
             preparation.tokenizers,
@@ -105,6 +115,7 @@ class Preparation:
 
     def _check(self) -> None:
         """Finds, fetches and verifies all files; reads through what is not learned from."""
+        self.manifest.check_folder([*SETS, *(f"{WATCH}/{name}" for name in self.config.data.watch)])
         known = self._find()
         all_at_once(self.manifest.check, known[len(self.config.data.train) :])
         self.manifest.keep(known)
@@ -129,6 +140,11 @@ class Preparation:
                 action()
         if not leads():
             self.manifest.load()
+
+    def remove_work(self) -> None:
+        """Removes what was needed on the way, unless somebody has put something else there."""
+        if not not_of_work(self.folder / WORK):
+            remove(self.folder / WORK)
 
     def make_tokenizers(self) -> None:
         """Reads the tokenizers, or makes them of the training text, or takes those of a model."""
@@ -232,7 +248,7 @@ class Preparation:
         return [Part(known.texts, rules_of(known.corpus, data)) for known in self.known[name]]
 
     def _work(self, key: Any) -> Work:
-        return Work(self.folder / "work" / fingerprint([ROWS, key])[:16])
+        return Work(self.folder / WORK / fingerprint([ROWS, key])[:16])
 
     def _workers(self, name: str) -> int:
         size = sum(known.bytes for known in self.known[name])
@@ -280,13 +296,15 @@ class Preparation:
 
     def _keep_tokenizers(self, key: str, tokenizers: Tokenizers) -> None:
         folder = self.folder
-        self.manifest.forget("tokenizer")
+        self.manifest.claim("tokenizer", tokenizers.files)
         for file in folder.glob("tokenizer*.model"):
-            file.unlink()
+            if file.name in self.manifest.owned("tokenizer"):
+                file.unlink()
         for file_name, content in tokenizers.files.items():
             write_file(folder / file_name, content)
         sizes = {"source": len(tokenizers.source), "target": len(tokenizers.target)}
-        self.manifest.add("tokenizer", key, folder.glob("tokenizer*.model"), {"pieces": sizes})
+        files = [folder / file_name for file_name in tokenizers.files]
+        self.manifest.add("tokenizer", key, files, {"pieces": sizes})
 
     def _merge(self, name: str, key: str, cleaned: CleanSet, task: Encode) -> None:
         """Makes one store of all shards, and tells what became of the pairs."""
@@ -301,7 +319,7 @@ class Preparation:
             facts = self._facts(name, cleaned, list(map(total, outcomes)))
             if not facts["pairs"]:
                 raise nothing_left(name, facts)
-            self.manifest.forget(name)
+            self.manifest.claim(name, [file.name for file in partial.iterdir()])
         self.manifest.add(name, key, folder.glob("*"), facts)
         say("\n".join(told(name, facts)))
 

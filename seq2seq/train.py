@@ -16,6 +16,7 @@ from seq2seq.claims import (
     check_base,
     check_config,
     check_data,
+    check_folder,
     check_origins,
     claimed,
     move_aside,
@@ -31,10 +32,10 @@ from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped
-from seq2seq.files import recover_folder, write_file, write_json
+from seq2seq.files import write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS
 from seq2seq.models import Seq2Seq, build
-from seq2seq.models.folder import choose_device, save_model, set_weights
+from seq2seq.models.folder import choose_device, recover_model, save_model, set_weights
 from seq2seq.origins import (
     base_named,
     completed,
@@ -76,6 +77,7 @@ def train(config: Config, *, fresh: bool = False, workers: int | None = None) ->
         usable = changed(usable, "tokenizer", begun)
         with distributed.together():
             if distributed.leads():
+                check_folder(folder)
                 check_config(folder, config)
                 check_origins(folder, config)
         prepared = prepare(usable, workers=workers)
@@ -112,7 +114,7 @@ class Run:
                 check_data(folder, prepared.key, config)
                 check_base(folder, self.base)
                 write_file(folder / "config.yaml", dump(config))
-                recover_folder(self.best)
+                recover_model(self.best)
         self.batches = training_batches(config, prepared, self._batch_tokens())
         if done:
             self._resume(done[-1])

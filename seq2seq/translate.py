@@ -23,6 +23,7 @@ from seq2seq.filtering import Answer, Job, ready
 from seq2seq.report.attention import Sheet, show
 from seq2seq.runs import Opened, open_model
 from seq2seq.text.streams import (
+    Complete,
     Files,
     buffers,
     check_place,
@@ -209,13 +210,15 @@ def is_list(form: Form) -> bool:
 def skip(rows: Iterator[bytes], files: Files) -> int:
     """How many lines are done already; takes them from the input."""
     assert files.output is not None
-    count = complete_lines(files.output) if distributed.leads() else 0
-    count = int(distributed.total(count)[0])  # the same in all processes
+    complete = complete_lines(files.output) if distributed.leads() else Complete(0, 0)
+    count = int(distributed.total(complete.lines)[0])  # the same in all processes
     if (there := sum(1 for _ in islice(rows, count))) < count:
         raise UserError(
             f"{files.output} has {count:,} lines, but {files.input} only {there:,}; name the input "
             "that it was made of, or another output"
         )
+    if distributed.leads() and files.output.exists():
+        os.truncate(files.output, complete.bytes)  # not before it is known to be of this input
     if count:
         say(f"{files.output} has {count:,} lines; going on from there")
     return count

@@ -23,7 +23,7 @@ import torch
 from seq2seq import train
 from seq2seq.config import load
 from seq2seq.errors import Stopped
-from seq2seq.files import check_manifest
+from seq2seq.files import MARK, check_manifest
 from seq2seq.runs import Best, newest_run
 from seq2seq.training.checkpoint import Checkpoints
 from seq2seq.training.progress import Scores
@@ -669,7 +669,11 @@ def test_a_damaged_model_folder_is_named_with_its_file(own, command, name, file,
 
 def test_a_model_whose_replacement_was_cut_short_is_found(own, command):
     expected = command("translate", stdin=b"1 2\n")
-    Path("runs/toy/best").rename("runs/toy/best.old")
+    partial = Path("runs/toy/.best.0123456789abcdef.partial")
+    Path("runs/toy/best").rename(partial.with_suffix(".old"))
+    assert command("translate", "--model", "runs/toy", stdin=b"1 2\n").code == 1  # not marked
+    partial.mkdir()
+    (partial / MARK).touch()
     assert command("translate", "--model", "runs/toy", stdin=b"1 2\n") == (0, expected.out, "")
 
 
@@ -689,7 +693,7 @@ def failing(original: Any, number: int, after: str) -> Any:
 FULL = "No space left on device; free some space and run the same command again; "
 FULL += "what was saved is intact"
 READ_ONLY = "Read-only file system; work in a folder that can be written to"
-STEP = "runs/toy/checkpoints/step-00000080.partial"
+STEP, PARTIAL = "runs/toy/checkpoints/step-00000080", "runs/toy/checkpoints/.step-00000080."
 
 
 @pytest.fixture(scope="module")
@@ -708,14 +712,14 @@ def further(trained_once, command, tmp_path_factory):
 @pytest.mark.parametrize(
     ("owner", "function", "number", "place", "said"),
     [
-        (Path, "mkdir", errno.EROFS, STEP, f"{STEP}: {READ_ONLY}"),
-        (Path, "write_bytes", errno.ENOSPC, f"{STEP}/model", f"{STEP}/model.safetensors: {FULL}"),
-        (Path, "write_bytes", errno.ENOSPC, f"{STEP}/opt", f"{STEP}/optimizer.safetensors: {FULL}"),
-        (os, "fsync", errno.ENOSPC, "step-00000080.partial/state.json", FULL),
-        (os, "fsync", errno.ENOSPC, "step-00000080.partial/manifest.json", FULL),
-        (os, "fsync", errno.ENOSPC, "step-00000080.partial/optimizer", FULL),
-        (os, "rename", errno.EROFS, STEP, f"{STEP}: {READ_ONLY}"),
-        (Path, "mkdir", errno.ENOSPC, "runs/toy/best.partial", f"runs/toy/best.partial: {FULL}"),
+        (Path, "mkdir", errno.EROFS, PARTIAL, f"{STEP}: {READ_ONLY}"),
+        (Path, "write_bytes", errno.ENOSPC, "80/model", f"{STEP}/model.safetensors: {FULL}"),
+        (Path, "write_bytes", errno.ENOSPC, "80/opt", f"{STEP}/optimizer.safetensors: {FULL}"),
+        (os, "fsync", errno.ENOSPC, "step-00000080/.state.json", FULL),
+        (os, "fsync", errno.ENOSPC, "step-00000080/.manifest.json", FULL),
+        (os, "fsync", errno.ENOSPC, "step-00000080/optimizer", FULL),
+        (os, "rename", errno.EROFS, PARTIAL, f"{STEP}: {READ_ONLY}"),
+        (Path, "mkdir", errno.ENOSPC, "runs/toy/.best.", f"runs/toy/best: {FULL}"),
     ],
 )
 def test_a_full_or_read_only_disk_loses_nothing(
@@ -729,7 +733,7 @@ def test_a_full_or_read_only_disk_loses_nothing(
     assert result.err.splitlines()[-1] == f"error: {said}"
     assert CHECKPOINTS.updates() == [20, 40, 60]
     assert before.items() <= contents("runs/toy/checkpoints").items()
-    assert function == "rename" or not list(Path("runs/toy").rglob("*.partial*"))
+    assert not list(Path("runs/toy").rglob("*.partial*"))
     check_manifest(Path("runs/toy/best"), "")
 
     result = command("train", "toy.yaml", *FURTHER)

@@ -251,8 +251,8 @@ def _room(size: int) -> Iterator[None]:
     real = builtins.open
 
     def limited(path: Any, mode: str = "r", *others: Any, **more: Any) -> Any:
-        if mode == "wb" and "prepared" in str(path):
-            return io.BufferedWriter(_Full(path, "wb"))
+        if mode in ("wb", "xb") and "prepared" in str(path):
+            return io.BufferedWriter(_Full(path, mode))
         return real(path, mode, *others, **more)
 
     _Full.left = size

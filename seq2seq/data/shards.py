@@ -13,6 +13,8 @@ Whoever does which shard, and however often the work was broken off, the files a
 
 import io
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -40,6 +42,12 @@ from seq2seq.files import write_file, write_json
 from seq2seq.text.corpus import Text, read_rows
 from seq2seq.text.rows import Pair
 
+WORK = "work"
+KEY = re.compile(r"[0-9a-f]{16}")
+FILE = re.compile(
+    r"\.?(fates\.npy|dropped\.json|plan\.json|(clean|ids)-\d{5,}\.safetensors)"
+    r"(\.[0-9a-f]{16})?(\.partial)?"  # a kill leaves such files
+)
 TOGETHER = 5_000  # lines whose pieces are in memory as Python's numbers, which take much of it
 
 
@@ -260,6 +268,25 @@ def encoded(work: Work, plan: Sequence[Shard]) -> Iterator[tuple[Shard, Store, O
         arrays, facts = read_shard(work.ids(number), *names)
         sides = (Side.joined(arrays[f"{side}.ids"], arrays[f"{side}.lengths"]) for side in SIDES)
         yield shard, Store(*sides), Outcome.of(facts)
+
+
+def not_of_work(folder: Path) -> list[str]:
+    """What is in a folder of unfinished work and was not written for it, by its path there."""
+    if not os.path.lexists(folder):
+        return []
+    if folder.is_symlink() or not folder.is_dir():
+        return [""]
+    found = []
+    for entry in os.scandir(folder):
+        if not (KEY.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)):
+            found.append(entry.name)
+            continue
+        found += [
+            f"{entry.name}/{file.name}"
+            for file in os.scandir(entry)
+            if not (FILE.fullmatch(file.name) and file.is_file(follow_symlinks=False))
+        ]
+    return sorted(found)
 
 
 class ShardFile(NamedTuple):

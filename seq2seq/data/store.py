@@ -70,6 +70,7 @@ class Store(NamedTuple):
 
 
 PARTS = Side._fields
+STORE_FILES = frozenset(f"{side}.{part}.npy" for side in SIDES for part in PARTS)
 
 
 class _Writers(NamedTuple):

@@ -64,7 +64,9 @@ def converted(
         cache = conversions()
         path = cache / fingerprint(made_of)
         if not is_current(path, made_of):
-            with lock(cache / ".lock", wait=lambda: say("waiting for another conversion")):
+            with lock(
+                cache / ".lock", wait=lambda: say("waiting for another conversion"), tell=say
+            ):
                 if not is_current(path, made_of):
                     say(f"converting {folder} for CTranslate2 (once)")
                     with new_folder(path) as partial_folder:

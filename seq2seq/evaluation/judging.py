@@ -20,7 +20,7 @@ from seq2seq.errors import ConfigError
 from seq2seq.evaluation.learned import learned_lines, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
 from seq2seq.evaluation.sets import Test, language_of
-from seq2seq.files import write_file, write_json
+from seq2seq.files import check_inside, write_file, write_json
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened
@@ -51,6 +51,8 @@ def score_model(
     if "comet" in opened.config.evaluation.metrics:
         check_comet()
     folder = output or opened.results
+    if output is None:
+        check_inside(folder, folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     config = opened.config
     model = load_model(opened.folder, config, opened.tokenizers, choose_device(config.device))

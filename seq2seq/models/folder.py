@@ -26,15 +26,24 @@ from seq2seq.files import (
     new_folder,
     read_manifest,
     read_regular,
+    recover_folder,
     standing,
     strict,
     write_json,
     write_manifest,
 )
-from seq2seq.layout import BASE, CONFIG, REPLACE, SCORES, WEIGHTS
+from seq2seq.layout import BASE, CONFIG, MODEL_FILES, REPLACE, SCORES, WEIGHTS
 from seq2seq.models import Seq2Seq, build, build_shapes
 from seq2seq.models.adapters import merged, own_parameters
 from seq2seq.models.parts import place_of
+
+# all that we put into a model folder, now or before; what else is there is somebody's
+OWN = (*MODEL_FILES, "ctranslate2", ".ctranslate2.lock")
+
+
+def recover_model(folder: Path) -> None:
+    """Puts the old model folder back if its replacement was killed in the middle."""
+    recover_folder(folder, OWN)
 
 
 def save_model(
@@ -44,14 +53,16 @@ def save_model(
     weights: dict[str, Tensor],
     scores: dict[str, Any],
     base: dict[str, Any] | None = None,
+    *,
+    replace: bool = True,
 ) -> None:
-    """Writes a model folder in place of the one that was there.
+    """Writes a model folder in place of the one that was there, or else where nothing is.
 
     With a `base`, as `base_of` gives it, the weights are adapters for that model.
     """
     from safetensors.torch import save
 
-    with new_folder(folder) as partial:
+    with new_folder(folder, replace=replace, ours=OWN) as partial:
         (partial / CONFIG).write_text(dump(config), encoding="utf-8")
         for name, content in tokenizers.files.items():
             (partial / name).write_bytes(content)

@@ -184,7 +184,7 @@ def _alone(path: Path, name: str) -> AbstractContextManager[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         return nullcontext()
-    return lock(path, wait=lambda: say(f"waiting for the process that fetches {name}"))
+    return lock(path, wait=lambda: say(f"waiting for the process that fetches {name}"), tell=say)
 
 
 def _reason(error: BaseException) -> str:

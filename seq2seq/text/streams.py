@@ -101,19 +101,24 @@ def check_place(output: Path | None) -> None:
         raise ConfigError(f"{output}: nothing is packed as zip; name it {', '.join(PACKERS)}")
 
 
-def complete_lines(output: Path) -> int:
-    """How many lines a file has; a last one without its end, which was cut off, is removed."""
-    if not output.exists():
-        return 0
-    with open(output, "r+b") as file:
-        count = end = position = 0
-        while block := file.read(CHUNK):
-            count += block.count(b"\n")
-            if b"\n" in block:
-                end = position + block.rindex(b"\n") + 1
-            position += len(block)
-        file.truncate(end)
-    return count
+class Complete(NamedTuple):
+    """The lines of a file that have an end, which one that was cut off lacks."""
+
+    lines: int
+    bytes: int
+
+
+def complete_lines(output: Path) -> Complete:
+    """How much of a file is complete; nothing if it is not there."""
+    count = end = position = 0
+    if output.exists():
+        with open(output, "rb") as file:
+            while block := file.read(CHUNK):
+                count += block.count(b"\n")
+                if b"\n" in block:
+                    end = position + block.rindex(b"\n") + 1
+                position += len(block)
+    return Complete(count, end)
 
 
 def lines(stream: BinaryIO) -> Iterator[bytes]:

@@ -20,7 +20,15 @@ from pathlib import Path
 from torch import Tensor
 
 from seq2seq.config import Training
-from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
+from seq2seq.files import (
+    MANIFEST,
+    check_manifest,
+    new_folder,
+    recorded_names,
+    remove,
+    write_json,
+    write_manifest,
+)
 from seq2seq.training.averaging import UPDATES, mean
 from seq2seq.training.ranking import PERPLEXITY, Rank, is_noise, outcomes, rank
 
@@ -121,8 +129,9 @@ class Checkpoints:
 
     def updates(self) -> list[int]:
         """The updates after which there is a checkpoint, in order."""
-        found = self.folder.glob("step-????????")
-        return sorted(int(path.name.removeprefix("step-")) for path in found)
+        found = [path for path in self.folder.glob("step-????????") if path.is_dir()]
+        numbers = (path.name.removeprefix("step-") for path in found)
+        return sorted(int(number) for number in numbers if number.isascii() and number.isdecimal())
 
     def save(self, state: State, progress: Progress, surroundings: dict[str, object]) -> None:
         """Writes a checkpoint."""
@@ -176,7 +185,7 @@ class Checkpoints:
         ]
 
     def prune(self, progress: Progress, config: Training) -> None:
-        """Removes all but the last and the best checkpoints."""
+        """Removes all but the last and the best checkpoints, and those with files of others."""
         there = self.updates()
         kept = {
             there[-1],
@@ -184,8 +193,16 @@ class Checkpoints:
             *progress.best(config.keep_best, config.metrics[0]),
         }
         for update in there:
-            if update not in kept:
+            if update not in kept and not strangers(self.path(update)):
                 remove(self.path(update))
+
+
+def strangers(folder: Path) -> list[str]:
+    """What is in a checkpoint that is not of it; the folder itself, if it is but a link."""
+    if folder.is_symlink():
+        return [folder.name]
+    ours = {MANIFEST, *recorded_names(folder)}
+    return sorted(path.name for path in folder.iterdir() if path.name not in ours)
 
 
 def judged_weights(state: State) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.console import format_number
 from seq2seq.errors import UserError
-from seq2seq.files import strict, write_file, write_json
+from seq2seq.files import open_own, strict, write_file, write_json
 from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
@@ -65,7 +66,7 @@ class Log:
             for written in (path, self._samples):
                 keep_lines(written, up_to=progress.update)
             write_json(folder / ENVIRONMENT, environment())
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (closed on exit)
+            self._file = TextIOWrapper(open_own(path, "ab"), encoding="utf-8")
             if sys.stderr.isatty():
                 self._bar = tqdm(
                     total=100.0,
@@ -165,7 +166,7 @@ class Log:
         for name, text in texts.items():
             self.say(f"    {name:>9}: {text}")
         if distributed.leads():
-            with open(self._samples, "a", encoding="utf-8") as file:
+            with TextIOWrapper(open_own(self._samples, "ab"), encoding="utf-8") as file:
                 file.write(json.dumps({"update": self._update, **texts}) + "\n")
 
     def _sums(self) -> dict[str, Any]:
@@ -287,9 +288,10 @@ def curves(folder: Path, update: int) -> Any:
 
 def keep_lines(path: Path, *, up_to: int) -> None:
     """Drops what a killed run wrote after its last checkpoint: it will be done again."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with open_own(path, "rb") as file:
+        lines = file.read().decode().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["update"] <= up_to]
     if kept != lines:
         write_file(path, "".join(kept))
