@@ -3,15 +3,14 @@
 Left out are torch and numpy, whose old versions lack wheels for new Pythons, and developers' tools.
 """
 
-import re
-from pathlib import Path
+from importlib.metadata import requires
 
-import tomllib
+from packaging.requirements import Requirement
 
-project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-extras = project["optional-dependencies"]
-(tested,) = (found[1] for one in extras["dev"] if (found := re.match(r"seq2seq\[(.*)\]", one)))
-wanted = [*project["dependencies"], *(one for name in tested.split(",") for one in extras[name])]
-for requirement in wanted:
-    if not re.match(r"(torch|numpy)\b", requirement):
-        print(requirement.replace(">=", "==", 1))
+requirements = [Requirement(line) for line in requires("seq2seq") or []]
+(tested,) = (one.extras for one in requirements if one.name == "seq2seq")
+for one in requirements:
+    needed = not one.marker or any(one.marker.evaluate({"extra": e}) for e in ["", *tested])
+    if needed and one.name not in ("torch", "numpy", "seq2seq"):
+        (lowest,) = one.specifier
+        print(f"{one.name}=={lowest.version}")
