@@ -128,7 +128,7 @@ def _status(path: Path) -> os.stat_result | None:
     """What the system says of a path, and not of what it may lead to; None if nothing is there."""
     try:
         return path.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
