@@ -36,9 +36,7 @@ decoding: {beam: 1}
 
 
 @pytest.mark.parametrize("shared", ["true", "false"])
-def test_what_was_learned_by_heart_comes_back_to_the_letter(
-    shared, tmp_path, monkeypatch, command
-):
+def test_what_was_learned_by_heart_comes_back_to_the_letter(shared, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     Path("text.en").write_text("".join(f"{one}\n" for one in PAIRS), encoding="utf-8")
     Path("text.zh").write_text("".join(f"{one}\n" for one in PAIRS.values()), encoding="utf-8")
