@@ -42,10 +42,12 @@ def evaluate(
     are missing are fetched only if `fetch` says so.
     """
     check_metrics(metrics)
+    if fetch and (source or hypothesis):
+        raise ConfigError("--fetch is for the test sets of a config, not for files that you name")
     if hypothesis is not None:
-        if not references or source is not None or model is not None or overrides or fetch:
+        if not references or source is not None or model is not None or overrides:
             raise ConfigError(
-                "--hypothesis goes with --reference, and with no model, --source, --set or --fetch"
+                "--hypothesis goes with --reference, and with no model, --source or --set"
             )
         language = language or language_of([*references, hypothesis, *compare])
         results = [
@@ -59,8 +61,6 @@ def evaluate(
     else:
         if (source is None) != (not references):
             raise ConfigError("--source and --reference go together")
-        if fetch and source is not None:
-            raise ConfigError("--fetch is for the test sets of a config, not for --source")
         if tag and source is None:
             raise ConfigError("--tag goes with --source; a test set has its tag in the config")
         if output and compare:
