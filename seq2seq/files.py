@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,14 +43,25 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file durably."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = to_json(value, indent=2) + "\n"
     write_file(path, text.encode(errors="backslashreplace"))  # JSON's own escape of a surrogate
 
 
-def strict(value: Any) -> Any:
-    """A value as JSON can hold it: what is infinite or no number becomes null."""
-    if isinstance(value, dict):
-        return {name: strict(entry) for name, entry in value.items()}
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value as JSON; the only writer of JSON in the package.
+
+    JSON has no Infinity and no NaN (RFC 8259): they become null. `options` are those of
+    `json.dumps`; unless they say otherwise, text stays as it is, not escaped as ASCII.
+    """
+    return json.dumps(finite(value), **{"ensure_ascii": False, **options}, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Return a value in which None has taken the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -124,7 +135,7 @@ def sha256(path: Path) -> str:
 
 def fingerprint(value: Any) -> str:
     """The SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(to_json(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 MANIFEST = "manifest.json"

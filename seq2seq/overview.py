@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import load
-from seq2seq.console import printable, say
+from seq2seq.console import print_line, printable, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, standing
+from seq2seq.files import lock, standing, to_json
 from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, WEIGHTS
 
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines
@@ -44,9 +44,10 @@ def show_runs(*, as_json: bool = False) -> None:
     """Prints the runs in runs/, the one that was written to last at the end."""
     runs = overviews()
     if as_json:
-        print(json.dumps([run._asdict() for run in runs], indent=2, ensure_ascii=False))
+        print(to_json([run._asdict() for run in runs], indent=2))
     elif runs:
-        print("\n".join(table(runs)))
+        for line in table(runs):
+            print_line(line)
     else:
         say(f"there are no runs in {RUNS}/; train one: seq2seq train configs/quickstart.yaml")
 

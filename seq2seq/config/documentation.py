@@ -4,7 +4,6 @@ Keys lead to an option: ("data", "train", 0, "source") is data.train.0.source.
 """
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,6 +15,7 @@ from seq2seq.config.options import Config
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section, meanings
 from seq2seq.config.tuning import Origin
+from seq2seq.files import to_json
 
 Keys = tuple[str | int, ...]
 
@@ -186,7 +186,7 @@ def shown(value: Any, width: int = 60) -> str:
     """A value in a line, shortened."""
     if value is None:
         return "empty"
-    text = json.dumps(value, ensure_ascii=False)
+    text = to_json(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 

@@ -1,6 +1,5 @@
 """`seq2seq evaluate`: scores with their intervals and signatures; systems against each other."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -11,6 +10,7 @@ from seq2seq.evaluation.judging import score_files, score_model
 from seq2seq.evaluation.results import Result, as_object
 from seq2seq.evaluation.sets import given, read_sets
 from seq2seq.evaluation.table import show
+from seq2seq.files import to_json
 from seq2seq.runs import open_model
 
 
@@ -57,7 +57,7 @@ def evaluate(
         tests = [given(source, references, tag, data)] if source else read_sets(opened[0])
         results = [score_model(one, tests, metrics, output) for one in opened]
     if as_json:
-        print(json.dumps(as_object(results), indent=2, ensure_ascii=False))
+        print(to_json(as_object(results), indent=2))
     else:
         show(results, details=details)
 

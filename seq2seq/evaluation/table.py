@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from seq2seq.console import print_line
 from seq2seq.evaluation.results import (
     Judged,
     Result,
@@ -17,15 +18,15 @@ def show(results: Sequence[Result], *, details: bool) -> None:
     """Prints the results; with details also those of slices, and the lines that differ most."""
     first, *others = results
     for name, judged in first.sets.items():
-        print(name)
+        print_line(name)
         for one in judged.scores.values():
             low, high = interval(one)
-            print(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
-        print(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
+            print_line(f"  {one.name:<8} {one.score:7.2f} [{low:.2f}, {high:.2f}]  {one.signature}")
+        print_line(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
         if details:
             show_slices(judged)
         for other in others:
-            print(f"  {other.label}, against {first.label}:")
+            print_line(f"  {other.label}, against {first.label}:")
             show_differences(other.sets[name], judged)
             if details:
                 show_lines(other.sets[name], judged)
@@ -36,16 +37,18 @@ def show_slices(judged: Judged) -> None:
     titles = [one.name for one in judged.scores.values()]
     for by, slices in sliced(judged).items():
         width = max(map(len, [by, *slices]))
-        print(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
+        print_line(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
         for name, (lines, *scores) in ((name, one.values()) for name, one in slices.items()):
-            print(f"  {name:<{width}} {lines:7,}{''.join(f' {score:8.2f}' for score in scores)}")
+            print_line(
+                f"  {name:<{width}} {lines:7,}{''.join(f' {score:8.2f}' for score in scores)}"
+            )
 
 
 def show_differences(judged: Judged, baseline: Judged) -> None:
     """Prints how scores differ from those of the first, and how often chance does as much."""
     for metric, found in differences(judged, baseline).items():
         one = judged.scores[metric]
-        print(
+        print_line(
             f"    {one.name:<8} {one.score:7.2f} {found.difference:+7.2f}"
             f"  p = {found.bootstrap:.4f} (paired bootstrap),"
             f" {found.randomization:.4f} (randomization)"
@@ -55,6 +58,6 @@ def show_differences(judged: Judged, baseline: Judged) -> None:
 def show_lines(judged: Judged, baseline: Judged) -> None:
     """Prints the lines that differ most from those of the first."""
     for found in differing(judged, baseline):
-        print(f"    line {found.pop('line'):,}, chrF {found.pop('chrf'):+.1f}")
+        print_line(f"    line {found.pop('line'):,}, chrF {found.pop('chrf'):+.1f}")
         for name, text in found.items():
-            print(f"      {name:<10} {text}")
+            print_line(f"      {name:<10} {text}")

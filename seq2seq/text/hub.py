@@ -4,7 +4,6 @@ Each becomes plain files on disk, which are then read like any others.
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from urllib.error import HTTPError, URLError
 from seq2seq.config.data import HUGGINGFACE, SACREBLEU
 from seq2seq.console import bar, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, new_file
+from seq2seq.files import lock, new_file, to_json
 
 SPLIT = "train"  # where none is named
 OFFLINE = (URLError, HTTPException, ConnectionError, TimeoutError)
@@ -146,7 +145,7 @@ def _fetched(wanted: HubName, name: str, path: Path) -> Iterator[dict[str, Any]]
 
 
 def _as_json(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+    return to_json(row, default=str).encode() + b"\n"
 
 
 def _write_lines(path: Path, lines: Iterator[bytes]) -> None:
