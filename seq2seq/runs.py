@@ -1,6 +1,7 @@
 """Which model a person means, and all of it but the weights, without loading torch."""
 
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from seq2seq.config import Config, load
 from seq2seq.console import say
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, standing
-from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, WEIGHTS
+from seq2seq.files import check_manifest, fingerprint, standing
+from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, SCORES, WEIGHTS
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
 ALLOWED = "decoding, evaluation, data.test and device"
@@ -43,13 +44,29 @@ def open_model(
             raise ConfigError(f"--set {override}: a trained model has only {ALLOWED} to set")
     folder = find_model(named)
     in_run = (folder.parent / CHECKPOINTS).is_dir()
-    results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
+    results = folder.parent / "evaluation" if in_run else _results_of(folder.resolve())
     check_manifest(folder, REPLACE, unread=[WEIGHTS])
     shared = load(folder / CONFIG).tokenizer.shared
     config = load((folder.parent if in_run else folder) / CONFIG, overrides)
     if device is not None:
         config = config.model_copy(update={"device": device})
     return Opened(config, Tokenizers.read(folder, shared=shared), folder, results)
+
+
+def _results_of(folder: Path) -> Path:
+    """The folder for what is made with a model outside of runs: models of one name have several."""
+    plain = Path("evaluation", folder.name)
+    if all(_names(scores, folder) for scores in plain.glob(f"*.{SCORES}")):
+        return plain
+    return plain.with_name(f"{folder.name}-{fingerprint(str(folder))[:8]}")
+
+
+def _names(scores: Path, folder: Path) -> bool:
+    """Whether scores that were kept are of the model in a folder."""
+    try:
+        return Path(json.loads(scores.read_bytes())["model"]).resolve() == folder
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def find_model(named: Path) -> Path:

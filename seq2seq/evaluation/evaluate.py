@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import get_args
 
 from seq2seq.config import Reported
+from seq2seq.console import say
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.judging import score_files, score_model
+from seq2seq.evaluation.keeping import options_apart, options_of
 from seq2seq.evaluation.results import Result, as_object
 from seq2seq.evaluation.sets import given, read_sets
 from seq2seq.evaluation.table import show
 from seq2seq.files import to_json
-from seq2seq.runs import open_model
+from seq2seq.runs import Opened, open_model
 
 
 def evaluate(
@@ -55,11 +57,24 @@ def evaluate(
         opened = [open_model(one, overrides, device=device) for one in (model, *compare)]
         data = opened[0].config.data
         tests = [given(source, references, tag, data)] if source else read_sets(opened[0])
-        results = [score_model(one, tests, metrics, output) for one in opened]
+        own = source is None and not any(
+            one.startswith(("decoding.", "data.test")) for one in overrides
+        )
+        warn_of_options(opened)
+        results = [score_model(one, tests, metrics, output, own=own) for one in opened]
     if as_json:
         print(to_json(as_object(results), indent=2))
     else:
         show(results, details=details)
+
+
+def warn_of_options(opened: Sequence[Opened]) -> None:
+    """Says where models translate with other options of decoding than the first."""
+    first, *others = opened
+    options = options_of(first.config.decoding)
+    for other in others:
+        if apart := options_apart(options_of(other.config.decoding), options):
+            say(f"warning: {other.folder} translates otherwise than {first.folder}: {apart}")
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

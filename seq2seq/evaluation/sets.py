@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from seq2seq.config import Corpus, Data, File
 from seq2seq.errors import UserError
+from seq2seq.files import fingerprint
 from seq2seq.runs import Opened
 from seq2seq.text.corpus import read_pairs
 from seq2seq.text.rows import Pair
@@ -20,6 +21,11 @@ class Test(NamedTuple):
     references: list[list[str]]  # one or more sets of them
     tag: str | None
     parts: list[str]  # of each pair, the file or files that it was read from
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that scores depend on."""
+        return fingerprint([self.sources, self.references, self.tag])
 
 
 def given(source: Path, references: Sequence[Path], tag: str | None, data: Data) -> Test:
@@ -37,18 +43,13 @@ def read_sets(opened: Opened) -> list[Test]:
         raise UserError(
             f"the config of {opened.folder} names no test set; give --source and --reference"
         )
-    return [
-        _read(
-            name,
-            [
-                corpus,
-                *(Corpus(source=corpus.source, target=file) for file in corpus.references),
-            ],
-            corpus.tag,
-            opened.config.data,
-        )
-        for name, corpus in corpora.items()
-    ]
+    return [read_set(name, corpus, opened.config.data) for name, corpus in corpora.items()]
+
+
+def read_set(name: str, corpus: Corpus, data: Data) -> Test:
+    """The test set of a corpus, with all its references."""
+    others = (Corpus(source=corpus.source, target=file) for file in corpus.references)
+    return _read(name, [corpus, *others], corpus.tag, data)
 
 
 def _read(name: str, corpora: Sequence[Corpus], tag: str | None, data: Data) -> Test:

@@ -12,8 +12,18 @@ from typing import Any, NamedTuple, TypeVar
 from seq2seq.config import Config, load
 from seq2seq.data.prepared import Manifest
 from seq2seq.errors import UserError
-from seq2seq.files import fingerprint, standing
-from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, METRICS, SAMPLES, SCORES
+from seq2seq.evaluation.keeping import Origin, options_apart, options_of, read_origin
+from seq2seq.files import MANIFEST, fingerprint, standing
+from seq2seq.layout import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    SAMPLES,
+    SCORES,
+    WEIGHTS,
+)
 from seq2seq.overview import Overview, overview
 from seq2seq.prepare import SETS, folder_of
 
@@ -28,12 +38,16 @@ class Evaluation(NamedTuple):
     """What `seq2seq evaluate` kept of a test set."""
 
     name: str
+    path: Path
+    origin: Origin | None  # none of files of older versions
+    mark: str  # why it is not the score of the run as it is now; nothing if it is
     metrics: dict[str, Record]  # by metric: score, signature, and interval if it has one
     lines: int
     counts: Record  # of what went wrong, by its name
     distinct: Record  # shares of words, and of pairs of words
     warnings: list[str]
     slices: dict[str, dict[str, Record]]  # scores by kind of slice, and its name
+    stale: bool  # whether they are of another model than is the best one now
 
 
 class Run(NamedTuple):
@@ -90,7 +104,7 @@ def read(folder: Path) -> Run:
         updates,
         [side_by_side(one) for one in records if isinstance(one.get("valid"), dict)],
         samples,
-        read_evaluations(folder, missing),
+        read_evaluations(folder, config, missing),
         json_object(standing(folder / BEST) / SCORES) or {},
         manifest.parts if manifest else None,
         manifest.folder if manifest else None,
@@ -157,13 +171,19 @@ def read_config(folder: Path, missing: dict[str, str]) -> Config | None:
     return None
 
 
-def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
-    """What was kept of each test set, by name."""
+def read_evaluations(
+    folder: Path, config: Config | None, missing: dict[str, str]
+) -> list[Evaluation]:
+    """What was kept of each test set, by name; what is not of the run as it is now comes last."""
     found = []
+    best = json_object(standing(folder / BEST) / MANIFEST) or {}
+    weights = part(best, WEIGHTS, "sha256", str)
     for path in sorted((folder / "evaluation").glob(f"*.{SCORES}")):
         content = json_object(path) or {}
         sets = content.get("sets")
         name = path.name.removesuffix(f".{SCORES}")
+        if isinstance(sets, dict) and name not in sets and len(sets) == 1:
+            (name,) = sets  # of another origin than the scores that have the plain name
         one = sets.get(name) if isinstance(sets, dict) else None
         if not isinstance(one, dict):
             missing["scores"] = f"{path} cannot be read; make it again: seq2seq evaluate {folder}"
@@ -173,18 +193,41 @@ def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
         found.append(
             Evaluation(
                 name,
+                path,
+                (origin := read_origin(content, name)),
+                mark_of(origin, weights, config),
                 metrics,
                 lines,
                 part(content, "counts", name, dict) or {},
                 part(content, "distinct", name, dict) or {},
                 part(content, "warnings", name, list) or [],
                 part(content, "slices", name, dict) or {},
+                origin is None or origin.model["sha256"] != weights,
             )
         )
     if not found:
         remedy = f"No test set has been scored: seq2seq evaluate {folder}"
         missing["scores"] = missing["scores"] or remedy
-    return found
+    return sorted(found, key=lambda one: (one.name, bool(one.mark)))
+
+
+def mark_of(origin: Origin | None, weights: str | None, config: Config | None) -> str:
+    """Why scores are not those of a run with these best weights, and this config."""
+    if origin is None:
+        return (
+            "It is not known which model made these scores, nor with which options: they were "
+            "kept by an older version. Make them again: seq2seq evaluate"
+        )
+    if origin.model["sha256"] != weights:
+        update = origin.model.get("update")
+        known = f" of update {update:,}" if isinstance(update, int) else ""
+        return (
+            f"Out of date: these are scores of another model{known}, and the best model has "
+            "changed since. Make them again: seq2seq evaluate"
+        )
+    if config and (apart := options_apart(origin.decoding, options_of(config.decoding))):
+        return f"Translated with other options than the run's: {apart}."
+    return ""
 
 
 def part(content: Record, key: str, name: str, kind: type[T]) -> T | None:
