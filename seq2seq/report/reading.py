@@ -208,7 +208,18 @@ def read_evaluations(
     if not found:
         remedy = f"No test set has been scored: seq2seq evaluate {folder}"
         missing["scores"] = missing["scores"] or remedy
+    named = {one.name: one for one in found if one.path.name == f"{one.name}.{SCORES}"}
+    found = [one if one.mark else beside(one, named.get(one.name, one)) for one in found]
     return sorted(found, key=lambda one: (one.name, bool(one.mark)))
+
+
+def beside(one: Evaluation, named: Evaluation) -> Evaluation:
+    """Scores with a mark, if others have the plain name of their test set."""
+    if one is named or one.origin is None or named.origin is None:
+        return one
+    if one.origin.test != named.origin.test:
+        return one._replace(mark="Of another test set with this name.")
+    return one._replace(mark="Of the same model, which gave other translations then.")
 
 
 def mark_of(origin: Origin | None, weights: str | None, config: Config | None) -> str:
