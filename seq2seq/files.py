@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,19 @@ def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file durably."""
     text = to_json(value, indent=2) + "\n"
     write_file(path, text.encode(errors="backslashreplace"))  # JSON's own escape of a surrogate
+
+
+def check_regular(path: Path) -> None:
+    """Raises a UserError for a pipe, a device or a folder in place of a file, and opens none.
+
+    Reading them may never end. A path where there is nothing passes.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path} is no regular file; move it away")
 
 
 def to_json(value: Any, **options: Any) -> str:

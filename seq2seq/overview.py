@@ -15,13 +15,31 @@ from typing import Any, NamedTuple
 from seq2seq.config import load
 from seq2seq.console import print_line, printable, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, standing, to_json
-from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, WEIGHTS
+from seq2seq.files import check_regular, lock, standing, to_json
+from seq2seq.layout import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    FINISHED,
+    METRICS,
+    RUNS,
+    SCORES,
+    WEIGHTS,
+    update_of,
+)
 
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines
 ATTEMPTS = 5
 COLUMNS = ("run", "model", "size", "update", "epoch", "minutes", "tokens/s", "best")
 LINE = 80
+ALTERED: tuple[type[Exception], ...] = (  # raised where a file holds other things
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Overview(NamedTuple):
@@ -71,7 +89,7 @@ def overview(folder: Path) -> Overview:
     training = _is_held(RUNS / f".{folder.name}.lock")  # first: it may end while the rest is read
     try:
         found = _read(folder)
-    except (UserError, OSError) as error:
+    except (UserError, OSError) as error:  # one run must not hide the others
         found = Overview(folder.name, "broken", _explained(error))
     return found._replace(state="training") if training else found
 
@@ -155,19 +173,22 @@ def _read(folder: Path) -> Overview:
 
 
 def _read_once(folder: Path) -> Overview:
-    config = load(folder / "config.yaml")
+    for name in (CONFIG, METRICS, FINISHED):
+        check_regular(folder / name)
+    config = load(folder / CONFIG)
     checkpoint = _newest_checkpoint(folder / CHECKPOINTS)
     records = _last_records(folder / METRICS)
     updates = [record for record in records if "loss" in record]
     best = standing(folder / BEST)
     weights = None
     if best.is_dir():
+        check_regular(best / SCORES)
         weights = best / WEIGHTS
     elif checkpoint is not None:
         weights = folder / CHECKPOINTS / f"step-{checkpoint:08d}" / WEIGHTS
     known = [record["update"] for record in records[-1:]]
     known += [] if checkpoint is None else [checkpoint]
-    ended = _ended(folder / "finished.json", checkpoint)
+    ended = _ended(folder / FINISHED, checkpoint)
     return Overview(
         folder.name,
         "finished" if ended else "stopped",
@@ -184,8 +205,7 @@ def _read_once(folder: Path) -> Overview:
 
 
 def _newest_checkpoint(folder: Path) -> int | None:
-    found = (int(path.name.removeprefix("step-")) for path in folder.glob("step-????????"))
-    return max(found, default=None)
+    return max(map(update_of, folder.glob("step-????????")), default=None)
 
 
 def _last_records(path: Path) -> list[dict[str, Any]]:
@@ -197,6 +217,11 @@ def _last_records(path: Path) -> list[dict[str, Any]]:
         file.seek(start)
         lines = file.read().split(b"\n")[1 if start else 0 : -1]
         records = [json.loads(line) for line in lines]
+        for record in records:
+            _check_numbers(record["seconds"])
+            _check_numbers(record["update"], whole=True)
+            if "loss" in record:
+                _check_numbers(record["epoch"], record["tokens_per_second"])
         return [{**record, "minutes": record["seconds"] / 60} for record in records]
 
 
@@ -204,6 +229,7 @@ def _parameters(path: Path) -> int:
     """How many numbers a file of weights has; only its header is read."""
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     # opened beforehand, so that the error has a name if it is not there
     with path.open("rb"), _altered(path, SafetensorError), safe_open(path, "numpy") as weights:
         names = weights.keys()
@@ -214,7 +240,10 @@ def _best(path: Path, metric: str) -> dict[str, Any]:
     """The score of the best model, and what it is made of."""
     with _altered(path):
         scores = json.loads(path.read_bytes())
-        average, score = scores.get("average"), float(scores["valid"][metric])
+        average, score = scores.get("average"), scores["valid"][metric]
+        score = math.nan if score is None else score
+        _check_numbers(score)
+        _check_numbers(*(average or [scores["update"]]), whole=True)
         return {
             "metric": metric,
             "score": score if math.isfinite(score) else None,  # which JSON cannot hold
@@ -229,37 +258,43 @@ def _ended(path: Path, checkpoint: int | None) -> str | None:
         return None
     with _altered(path):
         ended = json.loads(path.read_bytes())
-        return ended["reason"] if checkpoint in (None, ended["update"]) else None
+        return str(ended["reason"]) if checkpoint in (None, ended["update"]) else None
+
+
+def _check_numbers(*values: Any, whole: bool = False) -> None:
+    """Raises a TypeError for what is no number, an OverflowError for one that is out of reach."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise TypeError
+        float(value)
 
 
 def _is_held(path: Path) -> bool:
     """Whether another process has a lock; trying must not make its file."""
-    if not path.exists():
+    if not path.is_file():
         return False
     try:
         with lock(path):
             return False
-    except PermissionError:  # another user's, which cannot be tried
+    except OSError:  # such as another user's, which cannot be tried
         return False
     except UserError:
         return True
 
 
 def _last_written(folder: Path) -> tuple[int, str]:
-    try:
-        time = (folder / METRICS).stat().st_mtime_ns
-    except FileNotFoundError:
-        time = folder.stat().st_mtime_ns
-    return time, folder.name
+    for path in (folder / METRICS, folder):
+        with suppress(OSError):
+            return path.stat().st_mtime_ns, folder.name
+    return 0, folder.name
 
 
 @contextmanager
 def _altered(path: Path, *more: type[Exception]) -> Iterator[None]:
     """Names the file that does not hold what a training writes there."""
-    signs: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, AttributeError, *more)
     try:
         yield
-    except signs:
+    except (*ALTERED, *more):
         raise UserError(f"{path} has been altered; the run needs it as it was") from None
 
 

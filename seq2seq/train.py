@@ -119,7 +119,8 @@ class Run:
     def best_scores(self) -> dict[str, float]:
         """The scores of the best model on the validation set; none if there is no model yet."""
         file = self.best / SCORES
-        return json.loads(file.read_text(encoding="utf-8"))["valid"] if file.exists() else {}
+        found = json.loads(file.read_text(encoding="utf-8"))["valid"] if file.exists() else {}
+        return {name: score for name, score in found.items() if score is not None}  # null: infinite
 
     def _batch_tokens(self) -> int:
         """How large batches are if the config leaves it open; a run keeps to what it found."""

@@ -22,6 +22,7 @@ from torch import Tensor
 from seq2seq.config import Training
 from seq2seq.config.training import LOWER_IS_BETTER
 from seq2seq.files import check_manifest, new_folder, remove, write_json, write_manifest
+from seq2seq.layout import update_of
 from seq2seq.training.averaging import UPDATES, mean
 
 State = Mapping[str, Mapping[str, Tensor]]  # tensors by name, in files by name
@@ -117,8 +118,7 @@ class Checkpoints:
 
     def updates(self) -> list[int]:
         """The updates after which there is a checkpoint, in order."""
-        found = self.folder.glob("step-????????")
-        return sorted(int(path.name.removeprefix("step-")) for path in found)
+        return sorted(map(update_of, self.folder.glob("step-????????")))
 
     def save(self, state: State, progress: Progress, surroundings: dict[str, object]) -> None:
         """Writes a checkpoint."""
@@ -139,7 +139,9 @@ class Checkpoints:
         folder = self._intact(update)
         state = {file.stem: read(file) for file in sorted(folder.glob("*.safetensors"))}
         known = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return state, Progress(**known["progress"]), known["surroundings"]
+        progress = Progress(**known["progress"])
+        scores, ties = map(_with_infinity, (progress.scores, progress.ties))
+        return state, replace(progress, scores=scores, ties=ties), known["surroundings"]
 
     def weights(self, update: int) -> dict[str, Tensor]:
         """The weights that were judged at a checkpoint: the running mean where there is one.
@@ -182,6 +184,11 @@ class Checkpoints:
         for update in there:
             if update not in kept:
                 remove(self.path(update))
+
+
+def _with_infinity(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Scores with infinity in place of null, as which it was saved: JSON has none."""
+    return {update: math.inf if score is None else score for update, score in scores.items()}
 
 
 def judged_weights(state: State) -> dict[str, Tensor]:
