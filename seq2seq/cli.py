@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 failed, with a message that says why and what to do; 2 wro
 """
 
 import errno
+import io
 import re
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from seq2seq import distributed
+from seq2seq.console import printable_lines
 from seq2seq.errors import ConfigError, SharedError, Stopped, UserError, is_out_of_memory
 from seq2seq.flags.evaluate import evaluate as flags_of_evaluate
 from seq2seq.flags.report import report as flags_of_report
@@ -38,6 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+USAGE: Any = typer.BadParameter.__base__  # of Click, which Typer carries along or depends on
 
 configs = typer.Typer(help="Print all that a config can say, or says.", no_args_is_help=True)
 app.add_typer(configs, name="config")
@@ -246,12 +250,11 @@ def show(config: ConfigPath, overrides: Overrides = None) -> None:
 @configs.command()
 def schema() -> None:
     """Print the JSON Schema of configs, for editors that complete and check."""
-    import json
-
     from seq2seq.config.schema import schema
+    from seq2seq.files import to_json
 
     die_with_reader()
-    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    print(to_json(schema(), indent=2))
 
 
 def main() -> None:
@@ -259,8 +262,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # which whoever started us wants
             signal.signal(number, interrupt)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # none where it was closed
+        # results are UTF-8 whatever the locale; of JSON, that is its own escape of a surrogate
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except USAGE as error:
+        fail(shown(error), 2)
     except Stopped as stopped:
         fail(str(stopped) if distributed.leads() else "", stopped.exit_code)
     except SharedError as error:
@@ -283,8 +291,15 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def fail(message: str, code: int) -> NoReturn:
     """Ends with a message on standard error, if there is one."""
     if message:
-        print(message, file=sys.stderr, flush=True)
+        print(printable_lines(message), file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def shown(error: Any) -> str:
+    """Return the usage and the message that Typer would print of a wrong command line."""
+    text = io.StringIO()
+    error.show(text)
+    return text.getvalue().removesuffix("\n")
 
 
 def explain(error: OSError) -> str:

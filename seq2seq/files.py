@@ -22,7 +22,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial as bind
 from pathlib import Path
@@ -113,14 +113,38 @@ def open_own(path: Path, mode: Literal["ab", "r+b", "rb"]) -> BinaryIO:
 
 def write_json(path: Path, value: Any) -> None:
     """Replaces a JSON file durably."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = to_json(value, indent=2) + "\n"
     write_file(path, text.encode(errors="backslashreplace"))  # JSON's own escape of a surrogate
 
 
-def strict(value: Any) -> Any:
-    """A value as JSON can hold it: what is infinite or no number becomes null."""
-    if isinstance(value, dict):
-        return {name: strict(entry) for name, entry in value.items()}
+def check_regular(path: Path) -> None:
+    """Raises a UserError for a pipe, a device or a folder in place of a file, and opens none.
+
+    Reading them may never end. A path where there is nothing passes.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path} is no regular file; move it away")
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """Return a value as JSON; the only writer of JSON in the package.
+
+    JSON has no Infinity and no NaN (RFC 8259): they become null. `options` are those of
+    `json.dumps`; unless they say otherwise, text stays as it is, not escaped as ASCII.
+    """
+    return json.dumps(finite(value), **{"ensure_ascii": False, **options}, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Return a value in which None has taken the place of every number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -415,7 +439,7 @@ def digest_of(file: BinaryIO) -> str:
 
 def fingerprint(value: Any) -> str:
     """The SHA-256 of a JSON value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(to_json(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
 MANIFEST = "manifest.json"

@@ -14,7 +14,10 @@ runs/<name>/
     have one tokenizer.model for both sides
 """
 
+import re
 from pathlib import Path
+
+from seq2seq.errors import UserError
 
 RUNS = Path("runs")
 CONFIG = "config.yaml"
@@ -29,5 +32,16 @@ ORIGINS = "origins.json"
 SCORES = "scores.json"
 TOKENIZERS = ("tokenizer.model", "tokenizer.source.model", "tokenizer.target.model")
 MODEL_FILES = (CONFIG, *TOKENIZERS, WEIGHTS, BASE, SCORES)
+FINISHED = "finished.json"
 
 REPLACE = "copy the folder again from where it came, or train again"  # a damaged model
+
+
+def update_of(checkpoint: Path) -> int:
+    """Return the update after which a checkpoint was saved; a UserError if its folder is none."""
+    found = re.fullmatch("step-([0-9]{8})", checkpoint.name)
+    if found is None:
+        raise UserError(
+            f"{checkpoint} is no checkpoint: those have 8 digits after step-; move it elsewhere"
+        )
+    return int(found[1])

@@ -13,16 +13,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import load
-from seq2seq.console import format_number, printable, say
+from seq2seq.console import format_number, print_line, printable, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, standing
-from seq2seq.layout import BEST, CHECKPOINTS, METRICS, RUNS, SCORES, WEIGHTS
+from seq2seq.files import check_regular, lock, standing, to_json
+from seq2seq.layout import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    FINISHED,
+    METRICS,
+    RUNS,
+    SCORES,
+    WEIGHTS,
+    update_of,
+)
 from seq2seq.runs import REMAKE, Best, read_best
 
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines
 ATTEMPTS = 5
 COLUMNS = ("run", "model", "size", "update", "epoch", "minutes", "tokens/s", "best")
 LINE = 80
+ALTERED: tuple[type[Exception], ...] = (  # raised where a file holds other things
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Overview(NamedTuple):
@@ -45,9 +63,10 @@ def show_runs(*, as_json: bool = False) -> None:
     """Prints the runs in runs/, the one that was written to last at the end."""
     runs = overviews()
     if as_json:
-        print(json.dumps([run._asdict() for run in runs], indent=2, ensure_ascii=False))
+        print(to_json([run._asdict() for run in runs], indent=2))
     elif runs:
-        print("\n".join(table(runs)))
+        for line in table(runs):
+            print_line(line)
     else:
         say(f"there are no runs in {RUNS}/; train one: seq2seq train configs/quickstart.yaml")
 
@@ -71,7 +90,7 @@ def overview(folder: Path) -> Overview:
     training = _is_held(RUNS / f".{folder.name}.lock")  # first: it may end while the rest is read
     try:
         found = _read(folder)
-    except (UserError, OSError) as error:
+    except (UserError, OSError) as error:  # one run must not hide the others
         found = Overview(folder.name, "broken", _explained(error))
     return found._replace(state="training") if training else found
 
@@ -157,19 +176,22 @@ def _read(folder: Path) -> Overview:
 
 
 def _read_once(folder: Path) -> Overview:
-    config = load(folder / "config.yaml")
+    for name in (CONFIG, METRICS, FINISHED):
+        check_regular(folder / name)
+    config = load(folder / CONFIG)
     checkpoint = _newest_checkpoint(folder / CHECKPOINTS)
     records = _last_records(folder / METRICS)
     updates = [record for record in records if "loss" in record]
     best = standing(folder / BEST)
     weights = None
     if best.is_dir():
+        check_regular(best / SCORES)
         weights = best / WEIGHTS
     elif checkpoint is not None:
         weights = folder / CHECKPOINTS / f"step-{checkpoint:08d}" / WEIGHTS
     known = [record["update"] for record in records[-1:]]
     known += [] if checkpoint is None else [checkpoint]
-    ended = _ended(folder / "finished.json", checkpoint)
+    ended = _ended(folder / FINISHED, checkpoint)
     return Overview(
         folder.name,
         "finished" if ended else "stopped",
@@ -186,8 +208,7 @@ def _read_once(folder: Path) -> Overview:
 
 
 def _newest_checkpoint(folder: Path) -> int | None:
-    found = (int(path.name.removeprefix("step-")) for path in folder.glob("step-????????"))
-    return max(found, default=None)
+    return max(map(update_of, folder.glob("step-????????")), default=None)
 
 
 def _last_records(path: Path) -> list[dict[str, Any]]:
@@ -199,6 +220,11 @@ def _last_records(path: Path) -> list[dict[str, Any]]:
         file.seek(start)
         lines = file.read().split(b"\n")[1 if start else 0 : -1]
         records = [json.loads(line) for line in lines]
+        for record in records:
+            _check_numbers(record["seconds"])
+            _check_numbers(record["update"], whole=True)
+            if "loss" in record:
+                _check_numbers(record["epoch"], record["tokens_per_second"])
         return [{**record, "minutes": record["seconds"] / 60} for record in records]
 
 
@@ -206,6 +232,7 @@ def _parameters(path: Path) -> int:
     """How many numbers a file of weights has; only its header is read."""
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     # opened beforehand, so that the error has a name if it is not there
     with path.open("rb"), _altered(path, SafetensorError), safe_open(path, "numpy") as weights:
         names = weights.keys()
@@ -234,7 +261,15 @@ def _ended(path: Path, checkpoint: int | None) -> str | None:
         return None
     with _altered(path):
         ended = json.loads(path.read_bytes())
-        return ended["reason"] if checkpoint in (None, ended["update"]) else None
+        return str(ended["reason"]) if checkpoint in (None, ended["update"]) else None
+
+
+def _check_numbers(*values: Any, whole: bool = False) -> None:
+    """Raises a TypeError for what is no number, an OverflowError for one that is out of reach."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            raise TypeError
+        float(value)
 
 
 def _is_held(path: Path) -> bool:
@@ -244,27 +279,25 @@ def _is_held(path: Path) -> bool:
     try:
         with lock(path):
             return False
-    except PermissionError:  # another user's, which cannot be tried
+    except OSError:  # such as another user's, which cannot be tried
         return False
     except UserError:
         return True
 
 
 def _last_written(folder: Path) -> tuple[int, str]:
-    try:
-        time = (folder / METRICS).stat().st_mtime_ns
-    except FileNotFoundError:
-        time = folder.stat().st_mtime_ns
-    return time, folder.name
+    for path in (folder / METRICS, folder):
+        with suppress(OSError):
+            return path.stat().st_mtime_ns, folder.name
+    return 0, folder.name
 
 
 @contextmanager
 def _altered(path: Path, *more: type[Exception]) -> Iterator[None]:
     """Names the file that does not hold what a training writes there."""
-    signs: tuple[type[Exception], ...] = (ValueError, KeyError, TypeError, AttributeError, *more)
     try:
         yield
-    except signs:
+    except (*ALTERED, *more):
         raise UserError(f"{path} has been altered; the run needs it as it was") from None
 
 

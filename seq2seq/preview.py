@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from seq2seq.config import Config, Corpus, Data
 from seq2seq.config.rules import Filter
-from seq2seq.console import printable, say
+from seq2seq.console import print_line, printable, say, visible
 from seq2seq.data.cleaning import KEPT, Cleaner, rules_of, settle
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.extension import extend
@@ -41,9 +41,9 @@ def preview(config: Config, count: int) -> None:
         all_at_once(lambda file: check(file, allowed), files)
         tokenizers = _tokenizers(config, texts)
         for corpus, some in zip(data.train, texts, strict=True):
-            print(names_of(some))
+            print_line(names_of(some))
             for line in _lines(config, corpus, some, tokenizers, count):
-                print(line)
+                print_line(line)
     say("validation and test sets have not been looked at")
 
 
@@ -72,10 +72,10 @@ def _lines(
         for name, raw, text, ids, tokenizer in zip(
             SIDES, row, pair, all_ids, tokenizers, strict=True
         ):
-            yield f"       {name}  {printable(raw)}"
+            yield f"       {name}  {visible(raw)}"
             if text != raw:
-                yield f"       became  {printable(text)}"
-            yield f"       pieces  {printable(' '.join(tokenizer.pieces(ids[0])))}"
+                yield f"       became  {visible(text)}"
+            yield f"       pieces  {visible(' '.join(tokenizer.pieces(ids[0])))}"
 
 
 def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -> list[int]:

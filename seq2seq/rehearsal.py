@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seq2seq import distributed
 from seq2seq.claims import as_begun
 from seq2seq.config import Config, Training
-from seq2seq.console import printable, say
+from seq2seq.console import print_line, printable, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError, is_out_of_memory
@@ -92,7 +92,7 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
     model = learner.model
     cost = rehearsed(learner, largest)
     precision = NAMES[model.precision or torch.float32]
-    print(
+    print_line(
         f"{config.name}: {config.model.kind} on {choose_device(config.device)} in {precision}, "
         f"threads: {torch.get_num_threads()}"
     )
@@ -104,7 +104,8 @@ def rehearse(config: Config, *, workers: int | None = None) -> None:
         time_lines(cost, epoch, config),
         batch_lines(batches, prepared.tokenizers),
     ):
-        print("\n".join(lines))
+        for line in lines:
+            print_line(line)
 
 
 def epoch_of(batches: Batches, accumulate: int) -> Epoch:

@@ -11,7 +11,7 @@ from seq2seq.config import Config, load
 from seq2seq.console import say
 from seq2seq.data.tokenizer import EOS, Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import SMALL, check_model, read_regular, standing
+from seq2seq.files import SMALL, check_model, fingerprint, read_regular, standing
 from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, SCORES, WEIGHTS
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
@@ -94,7 +94,7 @@ def open_model(
             raise ConfigError(f"--set {override}: a trained model has only {ALLOWED} to set")
     folder = find_model(named)
     in_run = (folder.parent / CHECKPOINTS).is_dir()
-    results = folder.parent / "evaluation" if in_run else Path("evaluation", folder.resolve().name)
+    results = folder.parent / "evaluation" if in_run else _results_of(folder.resolve())
     check_model(folder, unread=[WEIGHTS])
     config = load_own(folder.parent if in_run else folder, overrides)
     if device is not None:
@@ -126,6 +126,22 @@ def read_tokenizers(folder: Path) -> Tokenizers:
             f"is not there; {REPLACE}"
         )
     return tokenizers
+
+
+def _results_of(folder: Path) -> Path:
+    """The folder for what is made with a model outside of runs: models of one name have several."""
+    plain = Path("evaluation", folder.name)
+    if all(_names(scores, folder) for scores in plain.glob(f"*.{SCORES}")):
+        return plain
+    return plain.with_name(f"{folder.name}-{fingerprint(str(folder))[:8]}")
+
+
+def _names(scores: Path, folder: Path) -> bool:
+    """Whether scores that were kept are of the model in a folder."""
+    try:
+        return Path(json.loads(scores.read_bytes())["model"]).resolve() == folder
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def find_model(named: Path) -> Path:

@@ -1,6 +1,5 @@
 """`seq2seq score`: how likely a model finds given translations, for filtering and re-ranking."""
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -14,6 +13,7 @@ from seq2seq.data.store import Side, Store
 from seq2seq.decoding.forced import Judged, judge
 from seq2seq.decoding.translator import CUT, Warnings
 from seq2seq.errors import ConfigError, UserError
+from seq2seq.files import to_json
 from seq2seq.models.folder import choose_device, load_model
 from seq2seq.runs import Opened, open_model
 from seq2seq.text.corpus import Text, read_rows
@@ -121,7 +121,7 @@ def as_line(judged: Judged) -> str:
 def as_object(opened: Opened, pair: Pair, pieces: Pieces, judged: Judged) -> str:
     """All that is known of a pair, as JSON."""
     tokens = [*opened.tokenizers.target.pieces(pieces.target), "</s>"]
-    return json.dumps(
+    return to_json(
         {
             "source": pair.source,
             "target": pair.target,
@@ -129,8 +129,7 @@ def as_object(opened: Opened, pair: Pair, pieces: Pieces, judged: Judged) -> str
             "perplexity": perplexity(judged),
             "tokens": tokens,
             "log_probabilities": judged.log_probabilities.tolist(),
-        },
-        ensure_ascii=False,
+        }
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from seq2seq.files import (
     recover_folder,
     remove,
     sha256,
+    to_json,
     write_file,
     write_json,
     write_manifest,
@@ -646,3 +648,12 @@ def test_json_holds_any_text(tmp_path):
     content = (tmp_path / "any.json").read_bytes()
     assert json.loads(content) == value
     assert "ü".encode() in content
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_json_has_no_number_that_is_not_finite(tmp_path, number):
+    value = {"a": [number, (1.5, {"b": number})], "c": {"d": (number,)}, "e": number}
+    expected = {"a": [None, [1.5, {"b": None}]], "c": {"d": [None]}, "e": None}
+    assert json.loads(to_json(value)) == expected
+    write_json(tmp_path / "file", value)
+    assert json.loads((tmp_path / "file").read_text()) == expected

@@ -138,6 +138,27 @@ def test_nothing_is_left_for_later():
             assert not later.search(line), f"{path}:{number}"
 
 
+def calls_in(path: Path) -> set[str]:
+    """The functions that a file calls, as it names them."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+def test_json_is_written_in_one_place():
+    """So that no Infinity and no NaN, which JSON does not have, is ever in it."""
+    written = {name for name, path in FILES.items() if {"json.dumps", "json.dump"} & calls_in(path)}
+    assert written == {"seq2seq.files"}
+    for name, path in FILES.items():
+        assert "from json import" not in path.read_text(encoding="utf-8"), name
+
+
+def test_what_people_see_is_made_printable_in_one_place():
+    """`print` is left where results are data for other programs, or text of our own."""
+    printed = {name for name, path in FILES.items() if "print" in calls_in(path)}
+    data = {"config.__main__", "cli", "score", "translate", "overview", "evaluation.evaluate"}
+    assert printed == {"seq2seq.console", *(f"seq2seq.{name}" for name in data)}
+
+
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows what is tracked")
 def test_no_large_file_is_tracked():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)

@@ -4,7 +4,6 @@ Keys lead to an option: ("data", "train", 0, "source") is data.train.0.source.
 """
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -17,6 +16,7 @@ from seq2seq.config.rules import RULES
 from seq2seq.config.section import Section, meanings
 from seq2seq.config.tuning import Origin
 from seq2seq.config.urls import masked
+from seq2seq.files import to_json
 
 Keys = tuple[str | int, ...]
 
@@ -187,7 +187,7 @@ def shown(value: Any, width: int = 60) -> str:
     """Return a value in a line, shortened, with secrets in URLs masked."""
     if value is None:
         return "empty"
-    text = json.dumps(_masked(value), ensure_ascii=False)
+    text = to_json(_masked(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 

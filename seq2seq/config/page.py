@@ -1,6 +1,5 @@
 """The page that lists all options."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ from seq2seq.config.documentation import (
 from seq2seq.config.objectives import TASKS
 from seq2seq.config.rules import RULES
 from seq2seq.config.section import FREE, Section
+from seq2seq.files import to_json
 
 ELSEWHERE = {  # not defaults
     "name": "the file's name",
@@ -83,7 +83,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(field.default, Section):
         task = getattr(field.default, "task", None)
         return f"`{task}`" if task else "as below"
-    return f"`{field.default if isinstance(field.default, str) else json.dumps(field.default)}`"
+    return f"`{field.default if isinstance(field.default, str) else to_json(field.default)}`"
 
 
 def _values(schema: dict[str, Any]) -> str:

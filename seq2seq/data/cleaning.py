@@ -14,7 +14,7 @@ import numpy as np
 
 from seq2seq.config import Corpus, Data
 from seq2seq.config.rules import Duplicates, Filter
-from seq2seq.console import printable
+from seq2seq.console import printable, visible
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
 from seq2seq.text.rows import Pair, Unreadable
@@ -120,7 +120,7 @@ def shown(pair: Pair) -> str:
     sides = (
         side if len(side) <= LONGEST_EXAMPLE else f"{side[:LONGEST_EXAMPLE]}…" for side in pair
     )
-    return " ||| ".join(map(printable, sides))
+    return " ||| ".join(map(visible, sides))
 
 
 class Dropped(NamedTuple):

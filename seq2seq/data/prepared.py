@@ -18,7 +18,7 @@ from seq2seq.data.shards import WORK, not_of_work
 from seq2seq.data.store import STORE_FILES
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
-from seq2seq.files import MANIFEST, check_inside, sha256, write_json
+from seq2seq.files import MANIFEST, check_inside, sha256, to_json, write_json
 from seq2seq.text.corpus import Text, read_pairs
 from seq2seq.text.sources import STDIN_KEPT, Places, find, locate, permit_config, verify
 
@@ -176,7 +176,7 @@ class Manifest:
 
     def check(self, known: Known) -> None:
         """Reads a corpus to its end, unless that has been done, to see that it can be read."""
-        key = json.dumps(known.key)
+        key = to_json(known.key, ensure_ascii=True)
         if key not in self.pairs:
             with bar("checking", None, "pairs") as shown:
                 pairs = 0
@@ -188,7 +188,7 @@ class Manifest:
     def keep(self, known: Sequence[Known]) -> None:
         """Forgets all files and corpora but these."""
         paths = {file.path for one in known for text in one.texts for file in text.files}
-        keys = {json.dumps(one.key) for one in known}
+        keys = {to_json(one.key, ensure_ascii=True) for one in known}
         self.files = {path: seen for path, seen in self.files.items() if path in paths}
         self.pairs = {key: pairs for key, pairs in self.pairs.items() if key in keys}
 

@@ -38,7 +38,7 @@ from seq2seq.data.encoding import Outcome, Sides, encode, total
 from seq2seq.data.store import SIDES, Side, Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.data.workers import Done
-from seq2seq.files import write_file, write_json
+from seq2seq.files import to_json, write_file, write_json
 from seq2seq.text.corpus import Text, read_rows
 from seq2seq.text.rows import Pair
 
@@ -301,7 +301,7 @@ def write_shard(path: Path, arrays: dict[str, np.ndarray], facts: Any) -> None:
     from safetensors.numpy import save
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, save(arrays, {"facts": json.dumps(facts)}))
+    write_file(path, save(arrays, {"facts": to_json(facts, ensure_ascii=True)}))
 
 
 def read_shard(path: Path, *names: str) -> ShardFile:

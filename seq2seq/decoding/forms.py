@@ -15,6 +15,7 @@ from seq2seq.data.tokenizer import Tokenizer
 from seq2seq.decoding.alignment import aligned_as
 from seq2seq.decoding.translator import Line, Output
 from seq2seq.errors import UserError
+from seq2seq.files import to_json
 
 BREAKS = re.compile("[\n\r]")
 TEXT = ("text", "source")  # the fields of an object that may hold its text
@@ -140,7 +141,7 @@ class Json(NamedTuple):
             answer = self._answer(outputs[0], scores=self.scores)
             if self.several:
                 answer["translations"] = [self._answer(one, scores=True) for one in outputs]
-        return _encoded(json.dumps({**asked.rest, **answer}, ensure_ascii=False))
+        return _encoded(to_json({**asked.rest, **answer}))
 
     def _answer(self, output: Output, *, scores: bool) -> dict[str, Any]:
         fields: dict[str, Any] = {"translation": output.text}

@@ -1,6 +1,5 @@
 """`seq2seq evaluate`: scores with their intervals and signatures; systems against each other."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -9,9 +8,11 @@ from seq2seq.config import Reported
 from seq2seq.console import say
 from seq2seq.errors import ConfigError
 from seq2seq.evaluation.judging import score_files, score_model
+from seq2seq.evaluation.keeping import options_apart, options_of
 from seq2seq.evaluation.results import Result, as_object
 from seq2seq.evaluation.sets import given, language_of, read_sets
 from seq2seq.evaluation.table import show
+from seq2seq.files import to_json
 from seq2seq.layout import BEST
 from seq2seq.runs import UNSCORED, Opened, open_model, read_best
 
@@ -73,9 +74,13 @@ def evaluate(
             tests = [given(source, references, tag, data, language)]
         else:
             tests = read_sets(opened[0], language, fetching=fetch)
-        results = [score_model(one, tests, metrics, output) for one in opened]
+        own = source is None and not any(
+            one.startswith(("decoding.", "data.test")) for one in overrides
+        )
+        warn_of_options(opened)
+        results = [score_model(one, tests, metrics, output, own=own) for one in opened]
     if as_json:
-        print(json.dumps(as_object(results), indent=2, ensure_ascii=False))
+        print(to_json(as_object(results), indent=2))
     else:
         show(results, details=details)
 
@@ -85,6 +90,15 @@ def say_what_is_best(opened: Opened) -> None:
     best = read_best(opened.folder.parent) if opened.folder.name == BEST else None
     if best and not best.scores:
         say(f"{opened.folder} holds {best}, {UNSCORED}")
+
+
+def warn_of_options(opened: Sequence[Opened]) -> None:
+    """Says where models translate with other options of decoding than the first."""
+    first, *others = opened
+    options = options_of(first.config.decoding)
+    for other in others:
+        if apart := options_apart(options_of(other.config.decoding), options):
+            say(f"warning: {other.folder} translates otherwise than {first.folder}: {apart}")
 
 
 def check_metrics(metrics: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """Judging: a model translates test sets, or a file brings hypotheses; both are scored alike."""
 
+import json
 import math
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,12 +18,14 @@ from seq2seq.decoding.engine import Engine
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import Translator, Warnings
 from seq2seq.errors import ConfigError
+from seq2seq.evaluation.keeping import Origin, hash_of_lines, keep, options_of
 from seq2seq.evaluation.learned import learned_lines, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
 from seq2seq.evaluation.sets import Test, language_of
-from seq2seq.files import check_inside, write_file, write_json
+from seq2seq.files import check_inside
+from seq2seq.layout import SCORES
 from seq2seq.models import Seq2Seq
-from seq2seq.models.folder import choose_device, load_model
+from seq2seq.models.folder import choose_device, hash_of, load_model
 from seq2seq.runs import Opened
 from seq2seq.scoring.comet import check_comet, comet
 from seq2seq.scoring.metrics import Score, notes_of, score
@@ -39,11 +42,17 @@ BEYOND_TEXT = BY_LIKELIHOOD | {"comet"}  # and one that needs sources
 
 
 def score_model(
-    opened: Opened, tests: Sequence[Test], metrics: Sequence[str], output: Path | None
+    opened: Opened,
+    tests: Sequence[Test],
+    metrics: Sequence[str],
+    output: Path | None,
+    *,
+    own: bool,
 ) -> Result:
     """Translates test sets and scores them; keeps translations and scores in a folder.
 
-    `metrics` are those of the config unless given.
+    `metrics` are those of the config unless given. Test sets and options are the model's `own` if
+    its config has them so.
     """
     if metrics:
         evaluation = changed(opened.config, "evaluation", {"metrics": [*metrics]})
@@ -60,14 +69,25 @@ def score_model(
     sets = {}
     for test in tests:
         hypotheses = translate_set(opened, engine, test)
-        lines = "".join(f"{line}\n" for line in hypotheses)
-        write_file(folder / f"{test.name}.hypotheses.txt", lines)
         sets[test.name] = judge_set(opened, model, test, hypotheses)
         warn(test.name, sets[test.name])
         one = Result(opened.folder, str(opened.folder), {test.name: sets[test.name]})
-        write_json(folder / f"{test.name}.scores.json", as_object([one]))
+        origin = origin_of(opened, test, hypotheses)
+        keep(folder, test.name, hypotheses, as_object([one]), origin, own=own)
     say(f"translations and scores are kept in {folder}")
     return Result(opened.folder, str(opened.folder), sets)
+
+
+def origin_of(opened: Opened, test: Test, hypotheses: Sequence[str]) -> Origin:
+    """Return what makes the scores of a model on a test set."""
+    known = json.loads((opened.folder / SCORES).read_bytes())
+    made_of = {name: known[name] for name in ("update", "average") if name in known}
+    return Origin(
+        {"sha256": hash_of(opened.folder), **made_of},
+        options_of(opened.config.decoding),
+        test.sha256,
+        hash_of_lines(hypotheses),
+    )
 
 
 def translate_set(opened: Opened, engine: Engine, test: Test) -> list[str]:

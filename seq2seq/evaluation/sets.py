@@ -7,6 +7,7 @@ from typing import NamedTuple
 from seq2seq.config import Corpus, Data, File
 from seq2seq.data.prepared import all_at_once
 from seq2seq.errors import UserError
+from seq2seq.files import fingerprint
 from seq2seq.runs import Opened
 from seq2seq.text.corpus import Text, read_pairs
 from seq2seq.text.download import FetchPermission
@@ -23,6 +24,11 @@ class Test(NamedTuple):
     tag: str | None
     parts: list[str]  # of each pair, the file or files that it was read from
     language: str  # of the references
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that scores depend on."""
+        return fingerprint([self.sources, self.references, self.tag])
 
 
 def given(
@@ -65,6 +71,12 @@ def read_sets(opened: Opened, language: str | None, *, fetching: bool = False) -
         )
         for name, some in sides.items()
     ]
+
+
+def read_set(name: str, corpus: Corpus, data: Data) -> Test:
+    """Return the test set of a corpus, with all its references; nothing is fetched."""
+    found = _find(corpus.by_reference, data, None)
+    return _read(name, found, corpus.tag, target_language(corpus, data))
 
 
 def _find(

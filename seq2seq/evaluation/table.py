@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from seq2seq.console import format_number
+from seq2seq.console import format_number, print_line
 from seq2seq.evaluation.results import (
     Judged,
     Result,
@@ -18,15 +18,15 @@ def show(results: Sequence[Result], *, details: bool) -> None:
     """Prints the results; with details also those of slices, and the lines that differ most."""
     first, *others = results
     for name, judged in first.sets.items():
-        print(name)
+        print_line(name)
         for one in judged.scores.values():
             ends = ", ".join(map(format_number, interval(one)))
-            print(f"  {one.name:<8} {format_number(one.score):>7} [{ends}]  {one.signature}")
-        print(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
+            print_line(f"  {one.name:<8} {format_number(one.score):>7} [{ends}]  {one.signature}")
+        print_line(f"  {summary(judged.lines, judged.counts, judged.distinct)}")
         if details:
             show_slices(judged)
         for other in others:
-            print(f"  {other.label}, against {first.label}:")
+            print_line(f"  {other.label}, against {first.label}:")
             show_differences(other.sets[name], judged)
             if details:
                 show_lines(other.sets[name], judged)
@@ -37,10 +37,10 @@ def show_slices(judged: Judged) -> None:
     titles = [one.name for one in judged.scores.values()]
     for by, slices in sliced(judged).items():
         width = max(map(len, [by, *slices]))
-        print(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
+        print_line(f"  {by:<{width}} {'lines':>7}{''.join(f' {title:>8}' for title in titles)}")
         for name, (lines, *scores) in ((name, one.values()) for name, one in slices.items()):
             cells = "".join(f" {format_number(score):>8}" for score in scores)
-            print(f"  {name:<{width}} {lines:7,}{cells}")
+            print_line(f"  {name:<{width}} {lines:7,}{cells}")
 
 
 def show_differences(judged: Judged, baseline: Judged) -> None:
@@ -54,12 +54,12 @@ def show_differences(judged: Judged, baseline: Judged) -> None:
         if no_difference(found):
             told = "no difference"
         score = format_number(one.score)
-        print(f"    {one.name:<8} {score:>7} {found.difference:+7.2f}  {told}")
+        print_line(f"    {one.name:<8} {score:>7} {found.difference:+7.2f}  {told}")
 
 
 def show_lines(judged: Judged, baseline: Judged) -> None:
     """Prints the lines that differ most from those of the first."""
     for found in differing(judged, baseline):
-        print(f"    line {found.pop('line'):,}, chrF {found.pop('chrf'):+.1f}")
+        print_line(f"    line {found.pop('line'):,}, chrF {found.pop('chrf'):+.1f}")
         for name, text in found.items():
-            print(f"      {name:<10} {text}")
+            print_line(f"      {name:<10} {text}")

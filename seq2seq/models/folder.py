@@ -28,7 +28,6 @@ from seq2seq.files import (
     read_regular,
     recover_folder,
     standing,
-    strict,
     write_json,
     write_manifest,
 )
@@ -69,7 +68,7 @@ def save_model(
         (partial / WEIGHTS).write_bytes(save(weights))
         if base is not None:
             write_json(partial / BASE, base)
-        write_json(partial / SCORES, strict(scores))
+        write_json(partial / SCORES, scores)
         write_manifest(partial)
 
 

@@ -6,7 +6,6 @@ attended to, how likely it was, and what the search dropped.
 Shapes: T target pieces, S source pieces, </s> of both apart.
 """
 
-import json
 import re
 import warnings
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from seq2seq.data.tokenizer import Tokenizer, Tokenizers
 from seq2seq.decoding.engine import Hypothesis
 from seq2seq.decoding.trace import Dropped, Map, Recorder, Trace, entropies
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import new_file, write_file
+from seq2seq.files import new_file, to_json, write_file
 from seq2seq.report.page import page
 
 FORMATS = ("html", "json", "png")
@@ -139,7 +138,7 @@ def rounded(numbers: np.ndarray) -> list[float]:
 
 def compact(value: Any) -> str:
     """JSON without any spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return to_json(value, separators=(",", ":"))
 
 
 def fitting(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ from seq2seq.console import format_number
 from seq2seq.report import curves
 from seq2seq.report.options import differing
 from seq2seq.report.page import page
-from seq2seq.report.reading import Run
+from seq2seq.report.reading import Evaluation, Run
 from seq2seq.report.run import facts, for_scripts, state
-from seq2seq.report.significance import against_first
+from seq2seq.report.significance import Scored, against_first, why_not
 from seq2seq.scoring.metrics import LONG
 from seq2seq.scoring.significance import no_difference, p_value
 
@@ -50,7 +50,7 @@ def compare_page(runs: Sequence[Run]) -> str:
         "charts": [(chart, curves.summary(chart, named)) for chart in charts],
         "curves": for_scripts(named, charts),
         "options": differing(configs) if len(configs) == len(runs) else None,
-        "tests": [(test, *rows_of(test, runs)) for test in tests_of(runs)],
+        "tests": [(test, *rows_of(test, runs), marks_of(test, runs)) for test in tests_of(runs)],
         "best": best_scores(runs),
         "named": curves.named,
         "number": curves.number,
@@ -94,17 +94,43 @@ def best_scores(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
 
 def tests_of(runs: Sequence[Run]) -> list[str]:
     """The test sets that two or more of the runs were scored on."""
-    every = [one.name for run in runs for one in run.evaluations]
+    every = [name for run in runs for name in {one.name: None for one in run.evaluations}]
     return [name for name in dict.fromkeys(every) if every.count(name) > 1]
+
+
+def evaluations_of(test: str, runs: Sequence[Run]) -> list[Evaluation | None]:
+    """The scores of each run on a test set that stand side by side; None where it has none.
+
+    Of the first run, those of the run as it is now, if there are some; of the others, those that
+    can be compared with them, if there are some.
+    """
+    kept = [[one for one in run.evaluations if one.name == test] for run in runs]
+    found: list[Evaluation | None] = [next(iter(kept[0]), None)]
+    for run, some in zip(runs[1:], kept[1:], strict=True):
+        alike = (
+            one
+            for one in some
+            if found[0] and not why_not(Scored(runs[0], found[0]), Scored(run, one))
+        )
+        found.append(next(alike, next(iter(some), None)))
+    return found
+
+
+def marks_of(test: str, runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """What is to be known of scores on a test set that are not of a run as it is now, by run."""
+    chosen = zip(names_of(runs), evaluations_of(test, runs), strict=True)
+    return [(name, one.mark) for name, one in chosen if one and one.mark]
 
 
 def rows_of(test: str, runs: Sequence[Run]) -> tuple[list[Row], str]:
     """The scores on a test set, by metric, and why some differences are not tested."""
-    scored = [run for run in runs if any(one.name == test for one in run.evaluations)]
-    found = against_first(test, scored) if scored[0] is runs[0] else None
+    chosen = evaluations_of(test, runs)
+    scored = [Scored(run, one) for run, one in zip(runs, chosen, strict=True) if one]
+    found = against_first(scored[0], scored[1:]) if chosen[0] else None
     reason = found.reason if found else "the first run was not scored on it"
-    tested = dict(zip(map(id, scored[1:]), found.differences if found else [], strict=False))
-    kept = [next((one.metrics for one in run.evaluations if one.name == test), {}) for run in runs]
+    others = [id(one.run) for one in scored[1:]]
+    tested = dict(zip(others, found.differences if found else [], strict=False))
+    kept = [one.metrics if one else {} for one in chosen]
     rows = []
     for metric in dict.fromkeys(name for metrics in kept for name in metrics):
         signatures = {metrics[metric]["signature"] for metrics in kept if metric in metrics}

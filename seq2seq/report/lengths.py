@@ -28,7 +28,10 @@ def histogram(folder: Path) -> Histogram | None:
     paths = {side: folder / f"{side}.lengths.npy" for side in SIDES}
     if not all(path.is_file() for path in paths.values()):
         return None
-    exact = {side: counted(np.load(path, mmap_mode="r")) for side, path in paths.items()}
+    try:
+        exact = {side: counted(np.load(path, mmap_mode="r")) for side, path in paths.items()}
+    except (OSError, ValueError, TypeError, EOFError):  # altered: no lengths
+        return None
     numbers = {side: described(counts) for side, counts in exact.items()}
     width = max(1, -(-max(len(counts) for counts in exact.values()) // BARS))
     return Histogram(

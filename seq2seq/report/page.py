@@ -11,12 +11,12 @@ in is escaped, so a corpus line may well be `<script>`. Beside the entries of `d
 A page may load nothing: its own Content-Security-Policy forbids it.
 """
 
-import json
-import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from seq2seq.files import to_json
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -61,17 +61,8 @@ def embed(name: str, value: Any) -> "Markup":
     """
     from markupsafe import Markup, escape
 
-    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = to_json(value, separators=(",", ":"))
     for one, escaped in MARKUP.items():
         text = text.replace(one, escaped)
     start = Markup('<script type="application/json" id="{}">').format(escape(name))
     return start + Markup(text) + Markup("</script>")
-
-
-def finite(value: Any) -> Any:
-    """A value in which None has taken the place of every number that is not finite."""
-    if isinstance(value, Mapping):
-        return {name: finite(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,7 +4,6 @@ A run may be training, broken, or without an evaluation. What is not there, or c
 None or empty, and `missing` says in words why, and how to get it.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -12,15 +11,36 @@ from typing import Any, NamedTuple, TypeVar
 from seq2seq.config import Config, load
 from seq2seq.data.prepared import Manifest
 from seq2seq.errors import UserError
-from seq2seq.files import fingerprint, standing
-from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, ENVIRONMENT, METRICS, SAMPLES, SCORES
+from seq2seq.evaluation.keeping import Origin, options_apart, options_of, read_origin
+from seq2seq.files import MANIFEST, check_regular, fingerprint, standing
+from seq2seq.layout import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    METRICS,
+    SAMPLES,
+    SCORES,
+    WEIGHTS,
+)
 from seq2seq.overview import Overview, overview
 from seq2seq.prepare import SETS, folder_of
+from seq2seq.report.sound import (
+    Record,
+    is_number,
+    is_part,
+    is_whole,
+    items,
+    json_object,
+    json_or_none,
+    only,
+    scores_in,
+    slices_in,
+)
 
 SECTIONS = ("scores", "curves", "samples", "data", "options", "environment")  # of a report
 OF = "/"  # between a metric and the set that is watched, where scores stand side by side
 
-Record = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -28,12 +48,16 @@ class Evaluation(NamedTuple):
     """What `seq2seq evaluate` kept of a test set."""
 
     name: str
+    path: Path
+    origin: Origin | None  # none of files of older versions
+    mark: str  # why it is not the score of the run as it is now; nothing if it is
     metrics: dict[str, Record]  # by metric: score, signature, and interval if it has one
     lines: int
     counts: Record  # of what went wrong, by its name
     distinct: Record  # shares of words, and of pairs of words
     warnings: list[str]
     slices: dict[str, dict[str, Record]]  # scores by kind of slice, and its name
+    stale: bool  # whether they are of another model than is the best one now
 
 
 class Run(NamedTuple):
@@ -85,16 +109,16 @@ def read(folder: Path) -> Run:
     manifest = read_data(folder, config, missing)
     return Run(
         folder,
-        overview_of(folder),
+        overview(folder),
         config,
         updates,
         [side_by_side(one) for one in records if isinstance(one.get("valid"), dict)],
         samples,
-        read_evaluations(folder, missing),
+        read_evaluations(folder, config, missing),
         json_object(standing(folder / BEST) / SCORES) or {},
         manifest.parts if manifest else None,
         manifest.folder if manifest else None,
-        manifest.files if manifest else {},
+        dict(items(manifest and manifest.files)),
         read_environment(folder, missing),
         missing,
     )
@@ -104,26 +128,20 @@ def side_by_side(validation: Record) -> Record:
     """A validation with the scores of the sets watched beside it among the others."""
     watched = {
         f"{metric}{OF}{name}": score
-        for name, scores in validation.get("watch", {}).items()
-        for metric, score in scores.items()
+        for name, found in items(validation.get("watch"))
+        for metric, score in items(found)
     }
     return {**validation, "valid": validation["valid"] | watched}
 
 
-def overview_of(folder: Path) -> Overview:
-    """What `seq2seq runs` says of a run, whatever its log holds."""
-    try:
-        return overview(folder)
-    except (KeyError, TypeError, AttributeError):
-        return Overview(folder.resolve().name, "broken", f"{METRICS} has been altered")
-
-
 def lines(path: Path, missing: dict[str, str], section: str) -> list[Record]:
     """The whole lines of a file of JSON objects, each with its update; the last may be half."""
-    if not path.exists():
+    if not path.is_file():
+        if path.exists():
+            missing[section] = f"{path.name} is no regular file."
         return []
     found = [json_or_none(line) for line in path.read_bytes().split(b"\n")[:-1]]
-    kept = [one for one in found if isinstance(one, dict) and isinstance(one.get("update"), int)]
+    kept = [one for one in found if isinstance(one, dict) and is_whole(one.get("update"))]
     if len(kept) < len(found):
         missing[section] = (
             f"{len(found) - len(kept):,} of the {len(found):,} lines of {path.name} cannot be "
@@ -132,23 +150,10 @@ def lines(path: Path, missing: dict[str, str], section: str) -> list[Record]:
     return kept
 
 
-def json_or_none(content: bytes) -> Any:
-    """A JSON value, or None where there is none."""
-    try:
-        return json.loads(content)
-    except ValueError:
-        return None
-
-
-def json_object(path: Path) -> Record | None:
-    """The JSON object in a file, if there is one."""
-    found = json_or_none(path.read_bytes()) if path.is_file() else None
-    return found if isinstance(found, dict) else None
-
-
 def read_config(folder: Path, missing: dict[str, str]) -> Config | None:
     """The config of a run, if it can be read."""
     try:
+        check_regular(folder / CONFIG)
         return load(folder / CONFIG)
     except UserError as error:
         missing["options"] = f"{error}"
@@ -157,34 +162,73 @@ def read_config(folder: Path, missing: dict[str, str]) -> Config | None:
     return None
 
 
-def read_evaluations(folder: Path, missing: dict[str, str]) -> list[Evaluation]:
-    """What was kept of each test set, by name."""
+def read_evaluations(
+    folder: Path, config: Config | None, missing: dict[str, str]
+) -> list[Evaluation]:
+    """What was kept of each test set, by name; what is not of the run as it is now comes last."""
     found = []
+    best = json_object(standing(folder / BEST) / MANIFEST) or {}
+    weights = part(best, WEIGHTS, "sha256", str)
     for path in sorted((folder / "evaluation").glob(f"*.{SCORES}")):
         content = json_object(path) or {}
         sets = content.get("sets")
         name = path.name.removesuffix(f".{SCORES}")
+        if isinstance(sets, dict) and name not in sets and len(sets) == 1:
+            (name,) = sets  # of another origin than the scores that have the plain name
         one = sets.get(name) if isinstance(sets, dict) else None
         if not isinstance(one, dict):
             missing["scores"] = f"{path} cannot be read; make it again: seq2seq evaluate {folder}"
             continue
-        metrics = {key: entry for key, entry in one.items() if is_score(entry)}
         lines = part(content, "lines", name, int) or 0
         found.append(
             Evaluation(
                 name,
-                metrics,
+                path,
+                (origin := read_origin(content, name)),
+                mark_of(origin, weights, config),
+                scores_in(one),
                 lines,
-                part(content, "counts", name, dict) or {},
-                part(content, "distinct", name, dict) or {},
+                only(part(content, "counts", name, dict), is_whole),
+                only(part(content, "distinct", name, dict), is_number),
                 part(content, "warnings", name, list) or [],
-                part(content, "slices", name, dict) or {},
+                slices_in(part(content, "slices", name, dict)),
+                origin is None or origin.model["sha256"] != weights,
             )
         )
     if not found:
         remedy = f"No test set has been scored: seq2seq evaluate {folder}"
         missing["scores"] = missing["scores"] or remedy
-    return found
+    named = {one.name: one for one in found if one.path.name == f"{one.name}.{SCORES}"}
+    found = [one if one.mark else beside(one, named.get(one.name, one)) for one in found]
+    return sorted(found, key=lambda one: (one.name, bool(one.mark)))
+
+
+def beside(one: Evaluation, named: Evaluation) -> Evaluation:
+    """Scores with a mark, if others have the plain name of their test set."""
+    if one is named or one.origin is None or named.origin is None:
+        return one
+    if one.origin.test != named.origin.test:
+        return one._replace(mark="Of another test set with this name.")
+    return one._replace(mark="Of the same model, which gave other translations then.")
+
+
+def mark_of(origin: Origin | None, weights: str | None, config: Config | None) -> str:
+    """Why scores are not those of a run with these best weights, and this config."""
+    if origin is None:
+        return (
+            "It is not known which model made these scores, nor with which options: they were "
+            "kept by an older version. Make them again: seq2seq evaluate"
+        )
+    if origin.model["sha256"] != weights:
+        update = origin.model.get("update")
+        known = f" of update {update:,}" if isinstance(update, int) else ""
+        return (
+            f"Out of date: these are scores of another model{known}, and the best model has "
+            "changed since. Make them again: seq2seq evaluate"
+        )
+    if config and (apart := options_apart(origin.decoding, options_of(config.decoding))):
+        return f"Translated with other options than the run's: {apart}."
+    return ""
 
 
 def part(content: Record, key: str, name: str, kind: type[T]) -> T | None:
@@ -194,20 +238,16 @@ def part(content: Record, key: str, name: str, kind: type[T]) -> T | None:
     return found if isinstance(found, kind) else None
 
 
-def is_score(entry: Any) -> bool:
-    """Whether an entry is a score with its signature."""
-    return isinstance(entry, dict) and {"score", "signature"} <= entry.keys()
-
-
 def read_data(folder: Path, config: Config | None, missing: dict[str, str]) -> Manifest | None:
     """The manifest of the prepared data that the run learned from."""
     if config is None:
         missing["data"] = "Without the run's config it is not known where its data lies."
         return None
     place = folder_of(config)
-    manifest = Manifest(place)
-    parts = manifest.parts
-    if not all(isinstance(parts.get(name), dict) and "corpora" in parts[name] for name in SETS):
+    there = json_object(place / MANIFEST) is not None  # else there may be a pipe in its place
+    manifest = Manifest(place) if there else None
+    parts = dict(items(manifest and manifest.parts))
+    if manifest is None or not all(is_part(parts.get(name)) for name in SETS):
         missing["data"] = (
             f"The prepared data is not in {place} (seen from here). Run this where the run was "
             f"trained, or make it again: seq2seq prepare {folder / CONFIG}"
@@ -225,7 +265,7 @@ def read_data(folder: Path, config: Config | None, missing: dict[str, str]) -> M
 def read_environment(folder: Path, missing: dict[str, str]) -> Record:
     """What the run was last trained with; of an older run, what its last checkpoint knows."""
     found = json_object(folder / ENVIRONMENT)
-    states: Sequence[Path] = sorted((folder / CHECKPOINTS).glob("step-????????/state.json"))
+    states: Sequence[Path] = sorted((folder / CHECKPOINTS).glob(f"step-{8 * '[0-9]'}/state.json"))
     state = json_object(states[-1]) if states else None
     around = (state or {}).get("surroundings")
     if found is None:

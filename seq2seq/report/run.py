@@ -16,6 +16,7 @@ from seq2seq.report.marking import Span, changes
 from seq2seq.report.options import against_defaults
 from seq2seq.report.page import page
 from seq2seq.report.reading import Record, Run
+from seq2seq.report.sound import is_text, is_whole
 from seq2seq.scoring.contamination import Contamination
 
 SENTENCES = 20  # of which samples are shown
@@ -217,7 +218,7 @@ def files_of(run: Run) -> list[tuple[str, int, str]]:
     return [
         (path, seen["bytes"], seen["sha256"])
         for path, seen in run.files.items()
-        if isinstance(seen, dict) and {"bytes", "sha256"} <= seen.keys()
+        if isinstance(seen, dict) and is_whole(seen.get("bytes")) and is_text(seen.get("sha256"))
     ]
 
 

@@ -5,20 +5,25 @@ nothing is translated, and nothing fetched from the addresses of a config.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from seq2seq.config import Config, Corpus
-from seq2seq.config.writing import map_urls
 from seq2seq.console import say
 from seq2seq.errors import UserError
+from seq2seq.evaluation.keeping import hypotheses_beside, options_apart
+from seq2seq.evaluation.sets import read_set
 from seq2seq.report.reading import Evaluation, Run
-from seq2seq.scoring.metrics import METRICS, score
+from seq2seq.scoring.metrics import METRICS, Score, score
 from seq2seq.scoring.significance import Difference, compare
-from seq2seq.text.corpus import read_pairs
 from seq2seq.text.languages import target_language
-from seq2seq.text.sources import check, find
 
 CLOSE = 1e-6  # of a score that is computed again
+
+
+class Scored(NamedTuple):
+    """A run, and its scores on a test set."""
+
+    run: Run
+    evaluation: Evaluation
 
 
 class Compared(NamedTuple):
@@ -28,65 +33,97 @@ class Compared(NamedTuple):
     reason: str  # why some are not known; nothing if all are that can be
 
 
-def against_first(name: str, runs: Sequence[Run]) -> Compared:
-    """The significance of the differences on a test set that all runs were scored on."""
-    nothing: list[dict[str, Difference]] = [{} for _ in runs[1:]]
-    configs = [run.config for run in runs]
-    present = [config for config in configs if config is not None]
-    if len(present) < len(runs):
-        return Compared(nothing, "the config of one of the runs cannot be read")
-    tests = [config.data.test.get(name) for config in present]
-    bare = [map_urls(test, lambda url: "") for test in tests]  # a copy of a run may lack some
-    if tests[0] is None or any(test != bare[0] for test in bare):
-        return Compared(nothing, "the runs' configs do not name the same test set")
+def against_first(first: Scored, others: Sequence[Scored]) -> Compared:
+    """The significance of the differences of runs from the first on a test set."""
+    apart = [why_not(first, other) for other in others]
+    nothing: list[dict[str, Difference]] = [{} for _ in others]
+    if all(apart):
+        return Compared(nothing, "; ".join(dict.fromkeys(apart)))
+    name = first.evaluation.name
     try:
-        references = references_of(tests[0], present[0])
-        languages = [target_language(tests[0], config.data) for config in present]
+        references = references_of(first)
         say(f"comparing translations of {name}")
-        found = [scores_of(name, *of, references) for of in zip(runs, languages, strict=True)]
+        base = scores_of(first, references)
+        found = [
+            {} if reason else scores_of(other, references)
+            for other, reason in zip(others, apart, strict=True)
+        ]
     except (UserError, OSError) as error:
         return Compared(nothing, str(error))
-    first, *others = found
     differences = [
         {
-            metric: compare(one, first[metric])
-            for metric, one in other.items()
-            if metric in first and one.is_like(first[metric])
+            metric: compare(one, base[metric])
+            for metric, one in some.items()
+            if metric in base and one.is_like(base[metric])
         }
-        for other in others
+        for some in found
     ]
-    asked = {metric for run in runs for metric in evaluation(name, run).metrics} & set(METRICS)
-    known = set.intersection(*(set(one) for one in differences)) if differences else set()
-    left = ", ".join(sorted(asked - known))
-    return Compared(
-        differences,
-        f"the scores of {left} were made otherwise than they are now, or not alike" if left else "",
-    )
+    left = set()
+    for other, reason, known in zip(others, apart, differences, strict=True):
+        if not reason:
+            asked = first.evaluation.metrics.keys() | other.evaluation.metrics.keys()
+            left |= (asked & METRICS.keys()) - known.keys()
+    if left:
+        apart.append(
+            f"the scores of {', '.join(sorted(left))} were made otherwise than they are now, or "
+            "not alike"
+        )
+    return Compared(differences, "; ".join(dict.fromkeys(filter(None, apart))))
 
 
-def evaluation(name: str, run: Run) -> Evaluation:
-    """What a run kept of a test set."""
-    return next(one for one in run.evaluations if one.name == name)
+def why_not(first: Scored, other: Scored) -> str:
+    """Why the scores of two runs cannot be compared; nothing if they can.
+
+    Runs may decode with options of their own, which the page lists as options that differ; but
+    what was translated with others than those of its run is compared with its like alone.
+    """
+    for run, evaluation in (first, other):
+        if evaluation.origin is None:
+            return f"it is not known what made the scores of {run.folder} ({evaluation.path.name})"
+        if evaluation.stale:
+            return f"the scores of {run.folder} are not those of its best model now"
+    one, two = first.evaluation.origin, other.evaluation.origin
+    assert one is not None
+    assert two is not None
+    if one.test != two.test:
+        return f"{other.run.folder} was scored on another test set of that name"
+    as_configured = not first.evaluation.mark and not other.evaluation.mark
+    if not as_configured and (apart := options_apart(two.decoding, one.decoding)):
+        return f"{other.run.folder} translated with other options than {first.run.folder}: {apart}"
+    return ""
 
 
-def references_of(corpus: Corpus, config: Config) -> list[str]:
-    """The references of a test set, if they are here; a UserError that says what is not."""
-    texts = find(corpus, config.data, None)
-    for text in texts:
-        for file in text.files:
-            check(file, None)
-    return [pair.target for pair in read_pairs(texts)]
+def references_of(scored: Scored) -> list[list[str]]:
+    """The references of a run's test set, if they are here; a UserError that says what is not."""
+    (run, evaluation), origin = scored, scored.evaluation.origin
+    name = evaluation.name
+    if run.config is None:
+        raise UserError(f"the config of {run.folder} cannot be read")
+    corpus = run.config.data.test.get(name)
+    if corpus is None:
+        raise UserError(f"the config of {run.folder} names no test set {name}")
+    test = read_set(name, corpus, run.config.data)
+    if origin is None or test.sha256 != origin.test:
+        raise UserError(
+            f"the test set {name} has changed since {run.folder} was scored on it; make the scores "
+            f"again: seq2seq evaluate {run.folder}"
+        )
+    return test.references
 
 
-def scores_of(name: str, run: Run, language: str, references: Sequence[str]) -> dict[str, Any]:
+def scores_of(scored: Scored, references: Sequence[Sequence[str]]) -> dict[str, Score]:
     """The scores of a run's hypotheses, those that come out as they were kept."""
-    path = run.folder / "evaluation" / f"{name}.hypotheses.txt"
+    run, evaluation = scored
+    if run.config is None:
+        raise UserError(f"the config of {run.folder} cannot be read")
+    path = hypotheses_beside(evaluation.path)
     if not path.is_file():
         raise UserError(f"{path} is missing; make it again: seq2seq evaluate {run.folder}")
     hypotheses = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    kept = evaluation(name, run).metrics
+    kept = evaluation.metrics
     metrics = [metric for metric in kept if metric in METRICS]
-    found = score(metrics, hypotheses, [references], language)
+    language = target_language(run.config.data.test[evaluation.name], run.config.data)
+    found = score(metrics, hypotheses, references, language)
     return {
         metric: one
         for metric, one in found.items()

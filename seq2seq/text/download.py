@@ -252,7 +252,7 @@ class _Part:
             with (
                 _open_own(self.file, os.O_APPEND) as file,
                 tqdm(
-                    desc=name,
+                    desc=printable(name),
                     total=total,
                     initial=remote.start,
                     unit="B",

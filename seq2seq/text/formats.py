@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from seq2seq.errors import UserError
+from seq2seq.files import to_json
 from seq2seq.text.exchange import read_po, read_tmx, read_xliff
 from seq2seq.text.rows import (
     LARGEST_ROW,
@@ -194,7 +195,7 @@ def _field(value: Any, choice: list[list[str]]) -> str:
 
 def _kind(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return json.dumps(value)
+        return to_json(value)
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"
     return f"the number {value}"

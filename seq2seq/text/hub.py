@@ -4,7 +4,6 @@ Each becomes plain files on disk, which are then read like any others.
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from seq2seq.config.data import HUGGINGFACE, SACREBLEU
 from seq2seq.config.urls import masked_text
 from seq2seq.console import bar, printable, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, new_file
+from seq2seq.files import lock, new_file, to_json
 from seq2seq.text.download import UNLIMITED, FetchPermission, TooLargeError, check_room, not_fetched
 
 SPLIT = "train"  # where none is named
@@ -164,7 +163,7 @@ def _fetched(wanted: HubName, name: str, path: Path) -> Iterator[dict[str, Any]]
 
 
 def _as_json(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False, default=str).encode() + b"\n"
+    return to_json(row, default=str).encode() + b"\n"
 
 
 def _write_lines(path: Path, lines: Iterator[bytes], limit: int) -> None:

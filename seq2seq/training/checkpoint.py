@@ -29,6 +29,7 @@ from seq2seq.files import (
     write_json,
     write_manifest,
 )
+from seq2seq.layout import update_of
 from seq2seq.training.averaging import UPDATES, mean
 from seq2seq.training.ranking import PERPLEXITY, Rank, is_noise, outcomes, rank
 
@@ -130,8 +131,7 @@ class Checkpoints:
     def updates(self) -> list[int]:
         """The updates after which there is a checkpoint, in order."""
         found = [path for path in self.folder.glob("step-????????") if path.is_dir()]
-        numbers = (path.name.removeprefix("step-") for path in found)
-        return sorted(int(number) for number in numbers if number.isascii() and number.isdecimal())
+        return sorted(map(update_of, found))
 
     def save(self, state: State, progress: Progress, surroundings: dict[str, object]) -> None:
         """Writes a checkpoint."""
@@ -152,7 +152,9 @@ class Checkpoints:
         folder = self._intact(update)
         state = {file.stem: read(file) for file in sorted(folder.glob("*.safetensors"))}
         known = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return state, Progress(**known["progress"]), known["surroundings"]
+        progress = Progress(**known["progress"])
+        scores, ties = map(_with_infinity, (progress.scores, progress.ties))
+        return state, replace(progress, scores=scores, ties=ties), known["surroundings"]
 
     def weights(self, update: int) -> dict[str, Tensor]:
         """The weights that were judged at a checkpoint: the running mean where there is one.
@@ -203,6 +205,11 @@ def strangers(folder: Path) -> list[str]:
         return [folder.name]
     ours = {MANIFEST, *recorded_names(folder)}
     return sorted(path.name for path in folder.iterdir() if path.name not in ours)
+
+
+def _with_infinity(scores: Mapping[str, float | None]) -> dict[str, float]:
+    """Scores with infinity in place of null, as which it was saved: JSON has none."""
+    return {update: math.inf if score is None else score for update, score in scores.items()}
 
 
 def judged_weights(state: State) -> dict[str, Tensor]:

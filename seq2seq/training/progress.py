@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from seq2seq import distributed
 from seq2seq.config import Training
-from seq2seq.console import format_number
+from seq2seq.console import format_number, interject, printable
 from seq2seq.errors import UserError
-from seq2seq.files import open_own, strict, write_file, write_json
+from seq2seq.files import open_own, to_json, write_file, write_json
 from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
@@ -97,10 +97,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Shows a line."""
-        if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
-        elif distributed.leads():
-            print(text, file=sys.stderr, flush=True)
+        interject(text)
 
     def updated(
         self, progress: Progress, result: Update, rate: float, updates_an_epoch: int
@@ -164,10 +161,10 @@ class Log:
         """Shows a validation sentence with its translation, and writes them to samples.jsonl."""
         texts = {"source": source, "reference": reference, "ours": hypothesis}
         for name, text in texts.items():
-            self.say(f"    {name:>9}: {text}")
+            self.say(f"    {name:>9}: {printable(text)}")
         if distributed.leads():
             with TextIOWrapper(open_own(self._samples, "ab"), encoding="utf-8") as file:
-                file.write(json.dumps({"update": self._update, **texts}) + "\n")
+                file.write(to_json({"update": self._update, **texts}, ensure_ascii=True) + "\n")
 
     def _sums(self) -> dict[str, Any]:
         """What came of the updates since the last line, in all processes."""
@@ -229,7 +226,7 @@ class Log:
 
     def _write(self, record: dict[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(strict(record), allow_nan=False) + "\n")
+            self._file.write(to_json(record) + "\n")
             self._file.flush()
 
     def _draw(self, update: int, group: str, values: dict[str, float]) -> None:
