@@ -182,11 +182,16 @@ def dotted(keys: Iterable[str | int]) -> str:
     return ".".join(map(str, keys))
 
 
+NOT_FINITE = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+
 def shown(value: Any, width: int = 60) -> str:
     """A value in a line, shortened."""
     if value is None:
         return "empty"
-    text = to_json(value)
+    # JSON has no such numbers, but YAML has
+    text = NOT_FINITE.get(str(value)) if isinstance(value, float) else None
+    text = text or to_json(value)
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
