@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from seq2seq import distributed
 from seq2seq.config.changing import changed
-from seq2seq.console import bar, interject, printable, say
+from seq2seq.console import bar, for_terminal, interject, say
 from seq2seq.decoding.attending import Wishes, has_no_attention, possible
 from seq2seq.decoding.choice import settled
 from seq2seq.decoding.forms import Form, Json, Text, Tsv
@@ -161,7 +161,7 @@ def write(
         try:
             for answer in answers:
                 for warning in answer.warnings:
-                    warnings(warning)
+                    warnings(for_terminal(warning))
                 stream.write(answer.content)
                 stream.flush()
                 number += answer.lines
