@@ -14,10 +14,12 @@ from seq2seq.config.changing import changed
 from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.errors import UserError
-from seq2seq.files import check_inside, lock, write_json
+from seq2seq.files import write_json
 from seq2seq.layout import BASE, BEST, CHECKPOINTS, CONFIG, ORIGINS
+from seq2seq.locks import lock
 from seq2seq.models.folder import read_base
 from seq2seq.origins import gone, origin_hashes
+from seq2seq.regular import check_inside
 
 DATA = "data.json"
 FIRST = {DATA, BASE, ORIGINS}  # what a run may have before its config

@@ -24,19 +24,13 @@ from seq2seq.decoding.conversions import ORIGIN, origin
 from seq2seq.decoding.forced import judge
 from seq2seq.decoding.translator import SPARE_LENGTH
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import (
-    check_replaceable,
-    new_folder,
-    open_regular,
-    read_manifest,
-    write_json,
-    write_manifest,
-)
+from seq2seq.files import check_replaceable, new_folder, read_manifest, write_json, write_manifest
 from seq2seq.layout import BASE, CONFIG, WEIGHTS
 from seq2seq.models import Seq2Seq, onnx
 from seq2seq.models.conversion import convert
 from seq2seq.models.folder import load_model, weights_of
 from seq2seq.models.transformer import Transformer
+from seq2seq.regular import open_regular
 from seq2seq.runs import Opened, open_model
 
 CHECKED = 8  # pairs

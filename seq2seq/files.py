@@ -13,7 +13,6 @@ may lie, while it is written or after a kill,
 What a kill has left is removed by who next writes NAME, and only if no process is writing it.
 """
 
-import errno
 import hashlib
 import json
 import math
@@ -26,12 +25,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial as bind
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal
-
-from filelock import FileLock, Timeout
+from typing import IO, Any, BinaryIO
 
 from seq2seq.errors import UserError
 from seq2seq.layout import CONFIG, MODEL_FILES, REPLACE, TOKENIZERS, WEIGHTS
+from seq2seq.regular import UNUSUAL, kind_of, open_own, open_regular, read_regular
 
 try:
     import fcntl
@@ -39,15 +37,6 @@ except ImportError:  # Windows, which does not remove a file that is open
     fcntl = None  # type: ignore[assignment]
 
 MARK = "seq2seq.partial"  # an empty file: the folder around it is ours to remove
-NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nor wait for a pipe
-UNUSUAL = {
-    stat.S_IFLNK: "a link",
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 # Files
@@ -66,11 +55,11 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     A link in its place is replaced, and what it leads to left alone. Raises a UserError if a pipe
     or a device is there.
     """
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind not in (None, stat.S_IFREG, stat.S_IFLNK, stat.S_IFDIR):
         raise UserError(f"{path} is {UNUSUAL.get(kind, 'no file')}; name a file to write to")
     for partial in _partials(path):
-        if _kind(partial) == stat.S_IFREG:
+        if kind_of(partial) == stat.S_IFREG:
             _if_abandoned(partial, partial.unlink)
     with _named(path):
         file = _file_beside(path)
@@ -88,27 +77,6 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-
-
-def open_own(path: Path, mode: Literal["ab", "r+b", "rb"]) -> BinaryIO:
-    """A file that this package alone writes, opened to append ("ab", made if it is absent), to
-    alter or to read.
-
-    Raises a UserError, before anything is altered, if it is a link, has another name (a hard link),
-    or is no regular file: writing to it would alter what lies elsewhere.
-    """
-    _check_own(path, _status(path))
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | NO_LINK, 0o666)
-
-    file = open(path, mode, opener=opener)  # noqa: SIM115 (it is returned)
-    try:
-        _check_own(path, os.fstat(file.fileno()))  # it may be another by now
-    except BaseException:
-        file.close()
-        raise
-    return file
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,34 +114,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _status(path: Path) -> os.stat_result | None:
-    """What the system says of a path, and not of what it may lead to; None if nothing is there."""
-    try:
-        return path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _kind(path: Path) -> int | None:
-    """The kind of what is at a path, as `stat` has it; None if nothing is there."""
-    status = _status(path)
-    return None if status is None else stat.S_IFMT(status.st_mode)
-
-
-def _check_own(path: Path, status: os.stat_result | None) -> None:
-    """Raises a UserError if something is there that is no regular file with this one name."""
-    if status is None:
-        return
-    kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        what = UNUSUAL.get(kind, "no file")
-    elif status.st_nlink > 1:
-        what = "a hard link to a file that has other names, too"
-    else:
-        return
-    raise UserError(f"{path} is {what}, and nothing is written through it; move it away")
 
 
 def _file_beside(path: Path) -> BinaryIO:
@@ -278,7 +218,7 @@ def new_folder(path: Path, *, replace: bool = True, ours: Collection[str] = ()) 
 
 def check_replaceable(path: Path, *, replace: bool) -> None:
     """Raises a UserError if a folder cannot take a place."""
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind is not None and not replace:
         raise UserError(f"{path} exists; give --output a name that is still free")
     if kind not in (None, stat.S_IFDIR):
@@ -294,8 +234,8 @@ def standing(path: Path) -> Path:
     """
     if not os.path.lexists(path):
         for partial in _partials(path):
-            marked = _kind(partial) == stat.S_IFDIR and _kind(partial / MARK) == stat.S_IFREG
-            if marked and _kind(_old(partial)) == stat.S_IFDIR:
+            marked = kind_of(partial) == stat.S_IFDIR and kind_of(partial / MARK) == stat.S_IFREG
+            if marked and kind_of(_old(partial)) == stat.S_IFDIR:
                 return _old(partial)
     return path
 
@@ -307,9 +247,9 @@ def recover_folder(path: Path, ours: Collection[str] = ()) -> None:
     `new_folder`.
     """
     for partial in _partials(path):
-        if _kind(partial / MARK) == stat.S_IFREG and _kind(partial) == stat.S_IFDIR:
+        if kind_of(partial / MARK) == stat.S_IFREG and kind_of(partial) == stat.S_IFDIR:
             _if_abandoned(partial / MARK, bind(_settle, path, partial, ours))
-        elif _kind(partial) == stat.S_IFDIR:
+        elif kind_of(partial) == stat.S_IFDIR:
             with suppress(OSError):  # raised unless it is empty, because of a kill before the mark
                 partial.rmdir()
 
@@ -344,10 +284,10 @@ def _settle(path: Path, partial: Path, ours: Collection[str]) -> None:
     if os.path.lexists(old):
         if not os.path.lexists(path):
             os.rename(old, path)
-        elif _kind(old) == stat.S_IFDIR:
+        elif kind_of(old) == stat.S_IFDIR:
             _keep_strangers(old, path, ours)
             shutil.rmtree(old)
-    if _kind(partial / path.name) == stat.S_IFDIR:
+    if kind_of(partial / path.name) == stat.S_IFDIR:
         shutil.rmtree(partial / path.name)
     (partial / MARK).unlink()
     partial.rmdir()
@@ -366,22 +306,8 @@ def _keep_strangers(old: Path, new: Path, ours: Collection[str]) -> None:
 
 def remove(path: Path) -> None:
     """Removes a folder of ours and all that is in it, if it is there; a link is left alone."""
-    if _kind(path) == stat.S_IFDIR:
+    if kind_of(path) == stat.S_IFDIR:
         shutil.rmtree(path)
-
-
-def check_inside(path: Path, root: Path) -> None:
-    """Raises a UserError if a link leads from a folder, which something is to be written into, out
-    of the folder that it belongs to.
-
-    That folder itself may be a link: who put it there has chosen where it leads.
-    """
-    place = Path(os.path.realpath(path))
-    if not place.is_relative_to(os.path.realpath(root)):
-        raise UserError(
-            f"{path} is a link that leads out of {root}, to {place}, and nothing is written there; "
-            f"put a folder in its place, or link {root} as a whole"
-        )
 
 
 def sync_folder(path: Path) -> None:
@@ -393,31 +319,6 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file for reading; raise an OSError if it is a link, a pipe or a device.
-
-    Other people's folders may hold them: a pipe would block, and a link leads elsewhere.
-    """
-    refused = OSError(errno.EINVAL, "is not a regular file", str(path))
-    if not stat.S_ISREG(path.lstat().st_mode):  # opening a device can have effects of its own
-        raise refused
-    flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")]
-    file = open(os.open(path, os.O_RDONLY | sum(flags)), "rb")  # noqa: SIM115 (it is returned)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was replaced in between
-        file.close()
-        raise refused
-    return file
-
-
-def read_regular(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file; raise an OSError if it has more bytes than `limit`."""
-    with open_regular(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"is larger than {limit:,} bytes", str(path))
-    return content
 
 
 # Hashes
@@ -541,59 +442,3 @@ def model_problems(folder: Path) -> Iterator[str]:
     present = [name for name in MODEL_FILES if os.path.lexists(folder / name)]
     for name in sorted({*needed, *present} - named):
         yield f"{MANIFEST} does not name {name}"
-
-
-# Locks
-
-PATIENCE = 30.0  # seconds of waiting before it is said who may be waited for
-
-
-@contextmanager
-def lock(
-    path: Path,
-    busy: str = "",
-    *,
-    wait: Callable[[], object] | None = None,
-    tell: Callable[[str], object] | None = None,
-) -> Iterator[None]:
-    """Holds a lock file for this process alone.
-
-    If another process has it, calls `wait` and waits; without one, raises UserError(busy). After a
-    while, `tell` is told who may have it.
-
-    The file may be opened by whoever may write to its folder, else any user could hold it for ever.
-    Raises a UserError if it is a link or no file.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _check_own(path, _status(path))
-    shared = os.name == "posix" and path.parent.stat().st_mode & stat.S_IWGRP
-    file_lock = FileLock(path, mode=0o660 if shared else 0o600)
-    try:
-        file_lock.acquire(blocking=False)
-    except Timeout:
-        if wait is None:
-            raise UserError(busy) from None
-        wait()
-        try:
-            file_lock.acquire(timeout=PATIENCE)
-        except Timeout:
-            if tell is not None:
-                tell(f"still waiting: {path} may be held by {holder(path)}")
-            file_lock.acquire()
-    try:
-        yield
-    finally:
-        file_lock.release()
-
-
-def holder(path: Path) -> str:
-    """Who may hold a lock file, in words."""
-    with suppress(OSError):  # as Linux tells it; see proc_locks(5)
-        locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        inode = f":{path.stat().st_ino}"
-        held = [entry[4] for entry in locks if entry[1] == "FLOCK" and entry[5].endswith(inode)]
-        if held:
-            return f"process {held[0]}"
-    with suppress(OSError, KeyError, RuntimeError):  # the last: a system without owners
-        return f"a process of {path.owner()}, or of who may write there"
-    return "another process"

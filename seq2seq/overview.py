@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from seq2seq.config import load
 from seq2seq.console import for_terminal, format_number, print_line, say
 from seq2seq.errors import UserError
-from seq2seq.files import check_regular, lock, standing, to_json
+from seq2seq.files import check_regular, standing, to_json
 from seq2seq.layout import (
     BEST,
     CHECKPOINTS,
@@ -27,6 +27,7 @@ from seq2seq.layout import (
     WEIGHTS,
     update_of,
 )
+from seq2seq.locks import lock
 from seq2seq.runs import REMAKE, Best, read_best
 
 TAIL = 1 << 16  # bytes of metrics.jsonl: the last few hundred lines

@@ -40,7 +40,8 @@ from seq2seq.data.tokenizer import Tokenizers, train_tokenizers
 from seq2seq.data.workers import default_workers, spread
 from seq2seq.distributed import everywhere, leads, least, together
 from seq2seq.errors import UserError
-from seq2seq.files import fingerprint, lock, new_folder, remove, write_file
+from seq2seq.files import fingerprint, new_folder, remove, write_file
+from seq2seq.locks import lock
 from seq2seq.origins import completed, origin_of
 from seq2seq.runs import Opened
 from seq2seq.scoring.contamination import contamination

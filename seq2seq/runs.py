@@ -11,8 +11,9 @@ from seq2seq.config import Config, load
 from seq2seq.console import say
 from seq2seq.data.tokenizer import EOS, Tokenizers
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import SMALL, check_model, fingerprint, read_regular, standing
+from seq2seq.files import SMALL, check_model, fingerprint, standing
 from seq2seq.layout import BEST, CHECKPOINTS, CONFIG, METRICS, REPLACE, RUNS, SCORES, WEIGHTS
+from seq2seq.regular import read_regular
 
 CHANGEABLE = ("decoding.", "evaluation.", "data.test.", "data.test=", "device=")
 ALLOWED = "decoding, evaluation, data.test and device"

@@ -343,12 +343,12 @@ def test_two_processes_fetch_a_file_once(server, path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a full disk")
 def test_a_full_disk_comes_through_and_is_named(server, path, monkeypatch):
     part = path.with_name("text.gz.part")
-    open_own = download._open_own
+    open_own = download.open_own
 
-    def full(file: Path, flags: int = 0) -> Any:
-        return open("/dev/full", "r+b") if flags == os.O_APPEND else open_own(file, flags)
+    def full(file: Path, mode: Any) -> Any:
+        return open("/dev/full", "r+b") if mode == "ab" and file.exists() else open_own(file, mode)
 
-    monkeypatch.setattr(download, "_open_own", full)
+    monkeypatch.setattr(download, "open_own", full)
     with pytest.raises(OSError, match="No space left") as raised:
         fetch(path, [f"{server.url}/text.gz"], SHA256)
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(part))

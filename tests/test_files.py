@@ -18,7 +18,6 @@ from seq2seq.files import (
     MANIFEST,
     check_manifest,
     fingerprint,
-    lock,
     new_file,
     new_folder,
     recover_folder,
@@ -29,6 +28,8 @@ from seq2seq.files import (
     write_json,
     write_manifest,
 )
+from seq2seq.locks import holder, lock
+from seq2seq.regular import check_inside, open_own
 
 OLD = {"a": b"old", "b": b"older"}
 NEW = {"a": b"new", "c": b"newer"}
@@ -227,7 +228,7 @@ def deadly(real):
         return real(*arguments, **options)
     return call
 
-from seq2seq.files import new_folder
+from seq2seq.files import (new_folder)
 
 for name in ("fsync", "rename", "mkdir", "unlink", "rmdir"):
     setattr(os, name, deadly(getattr(os, name)))
@@ -421,7 +422,7 @@ def test_only_a_file_with_one_name_is_opened_as_our_own(tmp_path, kind, mode):
     ODD[kind](path)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(UserError, match=r"log is a .*move it away"):
-        files.open_own(path, mode)
+        open_own(path, mode)
     with pytest.raises(UserError, match=r"log is a .*move it away"), lock(path, "busy"):
         raise AssertionError("it was locked")
     assert (tmp_path / "precious").read_bytes() == b"mine"
@@ -431,7 +432,7 @@ def test_only_a_file_with_one_name_is_opened_as_our_own(tmp_path, kind, mode):
 def test_what_is_appended_stands_behind_what_was_there(tmp_path):
     path = tmp_path / "log"
     for line in (b"one\n", b"two\n"):
-        with files.open_own(path, "ab") as file:
+        with open_own(path, "ab") as file:
             file.write(line)
     (tmp_path / "usual").touch()
     assert path.read_bytes() == b"one\ntwo\n"
@@ -487,10 +488,10 @@ def test_a_link_out_of_the_folder_is_refused_and_the_folder_may_be_one(tmp_path)
     (run / "out").symlink_to(tmp_path)
     (run / "round").symlink_to(run / "round")
     for inside in ("inside", "other", "new", "new/deep"):
-        files.check_inside(run / inside, run)
+        check_inside(run / inside, run)
     for outside in ("out", "out/deep", "../run2"):
         with pytest.raises(UserError, match="leads out of"):
-            files.check_inside(run / outside, run)
+            check_inside(run / outside, run)
 
 
 # Manifests
@@ -553,20 +554,20 @@ def test_a_damaged_manifest_is_named(model, content):
 WAITER = """
 import sys
 from pathlib import Path
-from seq2seq import files
+from seq2seq import locks
 
 def tell(text):
     print(text, flush=True)
 
-files.PATIENCE = 0.1
-with files.lock(Path("deep/lock"), wait=lambda: tell("waiting"), tell=tell):
+locks.PATIENCE = 0.1
+with locks.lock(Path("deep/lock"), wait=lambda: tell("waiting"), tell=tell):
     print("held", flush=True)
 """
 
 HOLDER = """
 import sys
 from pathlib import Path
-from seq2seq.files import lock
+from seq2seq.locks import lock
 
 with lock(Path("deep/lock"), "busy"):
     print("held", flush=True)
@@ -626,7 +627,7 @@ def test_a_lock_is_for_those_who_may_write_to_its_folder(tmp_path, folder_mode, 
     folder.chmod(folder_mode)
     with lock(folder / "lock"):
         assert (folder / "lock").stat().st_mode & 0o777 == file_mode
-        assert files.holder(folder / "lock")
+        assert holder(folder / "lock")
 
 
 def test_where_nobody_has_the_lock_nobody_waits(tmp_path):

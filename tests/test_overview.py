@@ -12,7 +12,7 @@ import pytest
 from seq2seq import overview, runs
 from seq2seq.config import load
 from seq2seq.data.tokenizer import Tokenizers
-from seq2seq.files import lock
+from seq2seq.locks import lock
 from seq2seq.models import build
 from seq2seq.models.folder import save_model, weights_of
 from seq2seq.training.checkpoint import Checkpoints

@@ -39,7 +39,7 @@ from seq2seq.data import prepared as on_record
 from seq2seq.data.store import Store
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import UserError
-from seq2seq.files import lock
+from seq2seq.locks import lock
 from seq2seq.prepare import prepare
 
 ALL = {"tokenizer", *SETS}

@@ -18,7 +18,7 @@ import yaml
 
 from seq2seq.config import load
 from seq2seq.data.store import Store
-from seq2seq.files import lock
+from seq2seq.locks import lock
 from seq2seq.report import compare, curves, lengths, page, plots
 from seq2seq.report.marking import changes
 from seq2seq.report.options import against_defaults

@@ -18,7 +18,8 @@ from seq2seq.data.shards import WORK, not_of_work
 from seq2seq.data.store import STORE_FILES
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
-from seq2seq.files import MANIFEST, check_inside, sha256, to_json, write_json
+from seq2seq.files import MANIFEST, sha256, to_json, write_json
+from seq2seq.regular import check_inside
 from seq2seq.text.corpus import Text, read_pairs
 from seq2seq.text.sources import STDIN_KEPT, Places, find, locate, permit_config, verify
 

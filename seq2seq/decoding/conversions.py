@@ -32,7 +32,6 @@ from seq2seq.files import (
     check_manifest,
     check_model,
     fingerprint,
-    lock,
     new_folder,
     read_manifest,
     remove,
@@ -40,6 +39,7 @@ from seq2seq.files import (
     write_manifest,
 )
 from seq2seq.layout import BASE, WEIGHTS
+from seq2seq.locks import lock
 
 if TYPE_CHECKING:
     from seq2seq.models.transformer import Transformer

@@ -22,10 +22,10 @@ from seq2seq.evaluation.keeping import Origin, hash_of_lines, keep, options_of
 from seq2seq.evaluation.learned import learned_lines, learned_words
 from seq2seq.evaluation.results import Judged, Result, Scores, as_object
 from seq2seq.evaluation.sets import Test, language_of
-from seq2seq.files import check_inside
 from seq2seq.layout import SCORES
 from seq2seq.models import Seq2Seq
 from seq2seq.models.folder import choose_device, hash_of, load_model
+from seq2seq.regular import check_inside
 from seq2seq.runs import Opened
 from seq2seq.scoring.comet import check_comet, comet
 from seq2seq.scoring.metrics import Score, notes_of, score

@@ -25,7 +25,6 @@ from seq2seq.files import (
     check_model,
     new_folder,
     read_manifest,
-    read_regular,
     recover_folder,
     standing,
     write_json,
@@ -35,6 +34,7 @@ from seq2seq.layout import BASE, CONFIG, MODEL_FILES, REPLACE, SCORES, WEIGHTS
 from seq2seq.models import Seq2Seq, build, build_shapes
 from seq2seq.models.adapters import merged, own_parameters
 from seq2seq.models.parts import place_of
+from seq2seq.regular import read_regular
 
 # all that we put into a model folder, now or before; what else is there is somebody's
 OWN = (*MODEL_FILES, "ctranslate2", ".ctranslate2.lock")

@@ -8,13 +8,12 @@ with bytes of the same file. The file itself is there once it is complete, durab
 import json
 import os
 import shutil
-import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from seq2seq.console import for_terminal, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import sha256 as sha256_of
 from seq2seq.files import sync_folder, write_json
+from seq2seq.regular import open_own
 from seq2seq.text.destination import check_destination
 from seq2seq.text.remote import BrokenOffError, Remote, RemoteError, has_page_name, opened
 
@@ -154,7 +154,7 @@ class _Part:
 
     def take_place(self) -> None:
         """Makes the file of the part, durably."""
-        with _open_own(self.file) as file:
+        with open_own(self.file, "r+b") as file:
             os.fsync(file.fileno())
         if self.path.exists():
             self.remove()  # somebody has put it there by hand
@@ -232,13 +232,13 @@ class _Part:
         raise RemoteError("answered with another part of the file than asked for")
 
     def _origin(self) -> _Origin | None:
-        with suppress(FileNotFoundError, ValueError, TypeError), _open_own(self.note) as file:
+        with suppress(FileNotFoundError, ValueError, TypeError), open_own(self.note, "rb") as file:
             return _Origin(**json.load(file))
         return None
 
     def _begin(self, origin: _Origin) -> None:
-        with _open_own(self.file, os.O_CREAT) as file:
-            file.truncate()
+        with open_own(self.file, "ab") as file:
+            file.truncate(0)
         write_json(self.note, origin._asdict())
 
     def _write(self, origin: _Origin, remote: Remote) -> None:
@@ -250,7 +250,7 @@ class _Part:
         say(f"fetching {name}{size} from {origin.url}{onward}")
         try:
             with (
-                _open_own(self.file, os.O_APPEND) as file,
+                open_own(self.file, "ab") as file,
                 tqdm(
                     desc=for_terminal(name),
                     total=total,
@@ -261,7 +261,6 @@ class _Part:
                     leave=False,
                 ) as bar,
             ):
-                file.seek(0, os.SEEK_END)
                 while block := remote.read():
                     self._check_room(file.tell() + len(block))
                     file.write(block)
@@ -291,33 +290,6 @@ def _same(part: _Origin, found: _Origin, sha256: str | None) -> bool:
     if part.url != found.url:
         return True
     return part.version == found.version and (found.version or sha256) is not None
-
-
-def _open_own(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a file of ours to read and write; a UserError if its name leads to another file.
-
-    In a folder that others can write to, a link under this name would have us fill any file of the
-    user's. The flag against waiting is for pipes.
-    """
-    flags |= os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    flags |= getattr(os, "O_BINARY", 0)
-    try:
-        descriptor = os.open(path, flags, 0o666)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        if path.is_symlink() or not path.is_file():
-            raise _not_ours(path) from None
-        raise
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise _not_ours(path)
-    return os.fdopen(descriptor, "r+b")
-
-
-def _not_ours(path: Path) -> UserError:
-    return UserError(f"{path} is a link or no plain file, so nothing is written to it; remove it")
 
 
 def _with_variables(url: str, *, allowed: bool) -> str:

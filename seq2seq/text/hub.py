@@ -18,7 +18,8 @@ from seq2seq.config.data import HUGGINGFACE, SACREBLEU
 from seq2seq.config.urls import masked_text
 from seq2seq.console import bar, printable, say
 from seq2seq.errors import UserError
-from seq2seq.files import lock, new_file, to_json
+from seq2seq.files import new_file, to_json
+from seq2seq.locks import lock
 from seq2seq.text.download import UNLIMITED, FetchPermission, TooLargeError, check_room, not_fetched
 
 SPLIT = "train"  # where none is named

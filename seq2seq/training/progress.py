@@ -24,8 +24,9 @@ from seq2seq import distributed
 from seq2seq.config import Training
 from seq2seq.console import for_terminal, format_number, interject
 from seq2seq.errors import UserError
-from seq2seq.files import open_own, to_json, write_file, write_json
+from seq2seq.files import to_json, write_file, write_json
 from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
+from seq2seq.regular import open_own
 from seq2seq.training.checkpoint import Progress
 from seq2seq.training.learner import Update
 from seq2seq.training.limits import Pace, first_limit, schedule_warnings
