@@ -155,13 +155,13 @@ def write(
     Raises a Stopped that says how far it has come, if there was one.
     """
     number = first
-    warnings = Warnings(lambda message: interject(f"warning: {printable(message)}"))
+    warnings = Warnings(lambda message: interject(f"warning: {for_terminal(message)}"))
     output = files.output if distributed.leads() else Path(os.devnull)
     with writing(output, resuming=resuming) as stream:
         try:
             for answer in answers:
                 for warning in answer.warnings:
-                    warnings(for_terminal(warning))
+                    warnings(warning)
                 stream.write(answer.content)
                 stream.flush()
                 number += answer.lines
