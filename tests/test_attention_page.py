@@ -102,7 +102,7 @@ def test_to_be_watched_changes_nothing(kind):
     engine, recorder = watched(kind, options)
     plain = PyTorch(model_of(kind)).search(REQUESTS, options)
     for one, some in zip(recorder.traces, plain, strict=True):
-        assert one.ended == some
+        assert one.ended[: options.n_best] == some
     engine.model.forward(torch.tensor([[5, EOS]]), torch.tensor([[BOS]]))
     assert engine.model.attention is None
 

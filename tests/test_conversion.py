@@ -219,7 +219,7 @@ def test_translations_are_those_of_our_own_search(beam, alpha, model, tmp_path):
     for n_best in sorted({1, beam}):
         options = Decoding(beam=beam, length_penalty=alpha, n_best=n_best, batch_tokens=300)
         agree(engine.search(requests, options), own.engine.search(requests, options))
-    assert len(own.asked) < 25  # or there would be nothing to compare
+    assert len(own.asked) < 40  # or there would be nothing to compare
 
 
 @pytest.mark.parametrize("beam", [1, 4])

@@ -100,12 +100,16 @@ def search_toy(
 
 
 def search_table(
-    rows: dict[tuple[int, ...], dict[int, float]], beam: int, max_length: int = 9
+    rows: dict[tuple[int, ...], dict[int, float]],
+    beam: int,
+    max_length: int = 9,
+    patience: float = 1.0,
 ) -> list[list[int]]:
     nothing = {"prefix": torch.zeros(1, 0, dtype=torch.long)}
-    request, options = Request([], max_length), Decoding(beam=beam, length_penalty=0.0)
+    request = Request([], max_length)
+    options = Decoding(beam=beam, length_penalty=0.0, patience=patience)
     (found,) = search(table_step(rows), nothing, {"one": torch.zeros(1)}, [request], options)
-    return [hypothesis.tokens for hypothesis in found]
+    return [hypothesis.tokens for hypothesis in found[:beam]]
 
 
 class Plain(NamedTuple):
@@ -135,8 +139,9 @@ def plain_search(follow: Follow, max_length: int, beam: int, alpha: float) -> Pl
             if prefix[-1] == EOS:
                 ended.append(hypothesis_of(prefix[:-1], total, alpha))
         going = [candidate for candidate in candidates if candidate[1][-1] != EOS][:beam]
-        if length == max_length or len(ended) >= beam or not going:
-            return Plain(ranked(ended)[:beam], length + 1)
+        enough = Decoding(beam=beam).endings
+        if length == max_length or len(ended) >= enough or not going:
+            return Plain(ranked(ended), length + 1)
     raise AssertionError
 
 
@@ -228,7 +233,7 @@ def test_hypotheses_are_short_enough_clean_different_and_ranked(vocab, beam, sen
     numbers, max_lengths = [list(part) for part in zip(*sentences, strict=True)] or ([], [])
     found = search_toy(toy(vocab), numbers, max_lengths, beam, alpha)
     for max_length, hypotheses in zip(max_lengths, found, strict=True):
-        assert 1 <= len(hypotheses) <= beam
+        assert 1 <= len(hypotheses) < Decoding(beam=beam).endings + beam
         assert hypotheses == ranked(hypotheses)
         written = [tuple(hypothesis.tokens) for hypothesis in hypotheses]
         assert len({*written}) == len(written)
@@ -333,6 +338,26 @@ def test_a_finished_sentence_is_frozen():
     longest = {(): {A: 0.6, EOS: 0.4}, (A,): {A: 1.0}, (A, A): {EOS: 1.0}}
     assert search_table(longest, beam=1) == [[A, A]]
     assert search_table(longest, beam=2)[0] == [A, A]
+
+
+def test_patience_waits_for_a_better_end():
+    # After three steps two unlikely hypotheses have ended, and the likely one has not.
+    sure = {
+        (): {A: 0.9, EOS: 0.1},
+        (A,): {A: 0.9, EOS: 0.1},
+        (A, A): {A: 1.0},
+        (A, A, A): {EOS: 1.0},
+    }
+    assert search_table(sure, beam=2) == [[], [A]]
+    assert search_table(sure, beam=2, patience=1.5) == [[A, A, A], []]
+
+
+@pytest.mark.parametrize(
+    ("beam", "groups", "patience", "endings"),
+    [(1, 1, 1.5, 1), (2, 1, 1.5, 3), (5, 1, 1.0, 5), (5, 1, 1.5, 8), (4, 2, 1.5, 3), (4, 4, 3, 1)],
+)
+def test_so_many_hypotheses_must_end(beam, groups, patience, endings):
+    assert Decoding(beam=beam, diversity_groups=groups, patience=patience).endings == endings
 
 
 # Search of real models

@@ -27,6 +27,8 @@ class Decoding(Section):
     """What is computed in: bf16 with our own search only, int8 with CTranslate2 only."""
     beam: Annotated[Hypotheses, FREE] = 5
     """Hypotheses kept at each step; 1 is greedy search. Validation is always greedy."""
+    patience: Annotated[float, FREE, Field(strict=True, ge=1, le=10)] = 1.5
+    """A search ends when beam times this many hypotheses have ended (Kasai et al. 2022)."""
     length_penalty: Annotated[PositiveOrZero, FREE] = 1.0
     """Alpha: how far the scores of long hypotheses are lifted before they are compared."""
     length_normalization: Annotated[Literal["gnmt", "average"], FREE] = "gnmt"
@@ -69,6 +71,12 @@ class Decoding(Section):
     """What multiplies the cost of pieces that the translation has already (Keskar et al. 2019)."""
     batch_tokens: Annotated[int, FREE, Field(strict=True, ge=1, le=10**7)] = 8192
     """The most padded source positions, times beam, of a search; several may go side by side."""
+
+    @property
+    def endings(self) -> int:
+        """Number of hypotheses of a group that must have ended before its search ends."""
+        width = self.beam // self.diversity_groups
+        return int(width * self.patience + 0.5) if width > 1 else 1
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         if self.beam % self.diversity_groups:

@@ -154,7 +154,8 @@ class CTranslate2:
         def begun() -> Iterator[tuple[list[int], Callable[[], list[Found]]]]:
             for batch in self._batches(requests, served, options, at_least):
                 some = [requests[number] for number in batch]
-                yield batch, self._started(some, options, max(1, *(one.longest for one in some)))
+                longest = max(1, *(one.longest for one in some))
+                yield batch, self._started(some, options, longest, options.endings)
 
         yield from ahead(begun(), self._workers)
 
@@ -169,19 +170,19 @@ class CTranslate2:
         return batches(requests, numbers, most, width=options.beam, at_least=at_least)
 
     def _started(
-        self, some: Sequence[Request], options: Decoding, longest: int, patience: int = 1
+        self, some: Sequence[Request], options: Decoding, longest: int, endings: int
     ) -> Callable[[], list[Found]]:
         """Begins to translate a batch; what it gives waits for the result.
 
-        A line is done when `patience` times `beam` hypotheses have ended, or with `longest` tokens.
+        A line is done when so many hypotheses have ended (`endings`), or with `longest` tokens.
         """
         exponent = lengths_exponent(options, sum(len(one.source) for one in some) / len(some))
         futures = self._translator.translate_batch(
             self._sources(some),
             asynchronous=True,
             beam_size=options.beam,
-            patience=patience,
-            num_hypotheses=patience * options.beam if options.beam > 1 else 1,
+            patience=(endings + 0.01) / options.beam,  # it rounds the product with the beam
+            num_hypotheses=endings,
             length_penalty=exponent,
             max_decoding_length=longest,
             min_decoding_length=0,
@@ -203,12 +204,13 @@ class CTranslate2:
 
         There are many stops and few requests for each, so the workers need several at once, too.
         """
+        endings = options.endings + options.beam  # no more have ended up to the stop
 
         def begun() -> Iterator[tuple[tuple[list[int], Stop], Callable[[], list[Found]]]]:
             for stop, numbers in again.items():
                 for batch in self._batches(requests, numbers, options):
                     some = [requests[number] for number in batch]
-                    results = self._started(some, options, stop.length, patience=2)
+                    results = self._started(some, options, stop.length, endings)
                     yield (batch, stop), results
 
         for (batch, stop), results in ahead(begun(), self._workers):

@@ -59,17 +59,20 @@ class Beam(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """The best finished hypotheses of each search, best first; -inf where there is none."""
+    """The finished hypotheses of each search, best first; -inf where there is none.
 
-    scores: Tensor  # (R, K)
-    log_probabilities: Tensor  # (R, K)
-    tokens: Tensor  # (R, K, T), padded
+    A search ends when E have ended; at its last step, K may, so that there is room for all.
+    """
+
+    scores: Tensor  # (R, E + K - 1)
+    log_probabilities: Tensor  # (R, E + K - 1)
+    tokens: Tensor  # (R, E + K - 1, T), padded
 
     @classmethod
-    def none(cls, searches: int, beam: int, device: torch.device) -> "Finished":
+    def none(cls, searches: int, room: int, device: torch.device) -> "Finished":
         """Nothing has ended yet."""
-        missing = torch.full((searches, beam), FORBIDDEN, device=device)
-        return cls(missing, missing, torch.empty(searches, beam, 0, dtype=torch.long).to(device))
+        missing = torch.full((searches, room), FORBIDDEN, device=device)
+        return cls(missing, missing, torch.empty(searches, room, 0, dtype=torch.long).to(device))
 
     def merged(self, later: "Finished") -> "Finished":
         """The best of these and of later ones, which have a token more."""
@@ -147,9 +150,13 @@ class Plan:
         return Finished(scores.masked_fill(goes_on, FORBIDDEN), log_probabilities, written)
 
     def done(self, going: Beam, finished: Finished, places: Tensor) -> Tensor:
-        """Which searches (R,) are: K hypotheses have ended, or none can go on."""
+        """Which searches (R,) are: E hypotheses have ended, or none can go on.
+
+        With E = K, a search may end before a better hypothesis does: that of a sure model is often
+        the longest of the beam. Kasai et al. (2022) let E be a multiple of K.
+        """
         length = going.tokens.shape[2] - 1
-        full = (finished.scores > FORBIDDEN).all(dim=1)
+        full = (finished.scores > FORBIDDEN).sum(dim=1) >= self.options.endings
         nothing_left = (going.scores == FORBIDDEN).all(dim=1)
         return full | nothing_left | (self.longest[places] < length)
 
@@ -163,7 +170,7 @@ def search(
     options: Decoding,
     recorder: Recorder | None = None,
 ) -> list[list[Hypothesis]]:
-    """At most `options.beam` hypotheses of each request, the best first.
+    """All hypotheses of each request that have ended, the best first: `options.beam` or more.
 
     `state` is that of one hypothesis a sentence, before its first token; it and `encoded` are used
     up. A sentence whose searches are done leaves the batch, and nothing that comes later changes
@@ -178,7 +185,7 @@ def search(
     if groups > 1:
         rows = places = places.repeat_interleave(groups)
     going = Beam.first(len(places), device)
-    finished = Finished.none(len(places), plan.beam, device)
+    finished = Finished.none(len(places), options.endings + plan.beam - 1, device)
     if recorder:
         recorder.begin(requests)
 
