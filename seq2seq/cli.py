@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from seq2seq import distributed
-from seq2seq.console import printable_lines
+from seq2seq.console import lines_for_terminal
 from seq2seq.errors import ConfigError, SharedError, Stopped, UserError, is_out_of_memory
 from seq2seq.flags.evaluate import evaluate as flags_of_evaluate
 from seq2seq.flags.report import report as flags_of_report
@@ -291,7 +291,7 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def fail(message: str, code: int) -> NoReturn:
     """Ends with a message on standard error, if there is one."""
     if message:
-        print(printable_lines(message), file=sys.stderr, flush=True)
+        print(lines_for_terminal(message), file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -1,6 +1,6 @@
 """What people see: messages and progress on standard error, tables on standard output.
 
-All of it goes through `printable`: names, corpora and servers are foreign, and a terminal obeys
+All of it goes through `for_terminal`: names, corpora and servers are foreign, and a terminal obeys
 control characters, whoever wrote them. Of several processes that work together, the first speaks
 for all.
 """
@@ -22,32 +22,32 @@ LARGE = 1e6  # numbers above are shown by their magnitude
 OBEYED = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def printable(text: str) -> str:
+def for_terminal(text: str) -> str:
     """Return text as one line that any terminal may show: characters that it obeys are escaped."""
     return OBEYED.sub(lambda found: repr(found[0])[1:-1], text)
 
 
-def visible(text: str) -> str:
+def printable(text: str) -> str:
     """Return text with all that cannot be seen escaped, odd spaces too: data to be looked at."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
-def printable_lines(text: str) -> str:
+def lines_for_terminal(text: str) -> str:
     """Return a message as any terminal may show it; its line ends are ours, and stay."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(for_terminal, text.split("\n")))
 
 
 def say(text: str) -> None:
     """Shows a message on standard error."""
     if leads():
-        print(printable_lines(text), file=sys.stderr, flush=True)
+        print(lines_for_terminal(text), file=sys.stderr, flush=True)
 
 
 def print_line(line: str) -> None:
     """Shows a line of a table on standard output."""
-    print(printable(line))
+    print(for_terminal(line))
 
 
 def interject(text: str) -> None:
@@ -66,7 +66,7 @@ def bar(description: str, total: int | None, unit: str) -> "tqdm":
     from tqdm import tqdm  # it takes longer than many a line to translate
 
     hidden = None if leads() else True  # None: shown on a terminal
-    shown = printable(description)
+    shown = for_terminal(description)
     return tqdm(desc=shown, total=total, unit=f" {unit}", disable=hidden, leave=False)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq.config import load
-from seq2seq.console import format_number, print_line, printable, say
+from seq2seq.console import for_terminal, format_number, print_line, say
 from seq2seq.errors import UserError
 from seq2seq.files import check_regular, standing, to_json
 from seq2seq.layout import (
@@ -112,7 +112,7 @@ def table(runs: Sequence[Overview]) -> list[str]:
         lines.append("  ".join([*left, *right, row[-1]]).rstrip())
         if run:
             lines += textwrap.wrap(
-                printable(_sentence(run)),
+                for_terminal(_sentence(run)),
                 LINE,
                 initial_indent="  ",
                 subsequent_indent="    ",
@@ -128,7 +128,7 @@ def _cells(run: Overview) -> tuple[str, ...]:
         score = run.best["score"]
         best = f"{run.best['metric']} {'-' if score is None else format_number(score)}"
     cells = (
-        printable(run.name),
+        for_terminal(run.name),
         run.kind,
         None if run.parameters is None else rounded(run.parameters),
         None if run.update is None else f"{run.update:,}",

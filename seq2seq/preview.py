@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from seq2seq.config import Config, Corpus, Data
 from seq2seq.config.rules import Filter
-from seq2seq.console import print_line, printable, say, visible
+from seq2seq.console import for_terminal, print_line, printable, say
 from seq2seq.data.cleaning import KEPT, Cleaner, rules_of, settle
 from seq2seq.data.encoding import Sides, encode
 from seq2seq.data.extension import extend
@@ -60,7 +60,7 @@ def _lines(
         zip(rows, _fates(rows, rules, data), strict=True), start=1
     ):
         if isinstance(row, Unreadable):
-            yield f"{number:>6} dropped: {printable(row.message)}"
+            yield f"{number:>6} dropped: {for_terminal(row.message)}"
             continue
         pair = Pair(*(step(side) for step, side in zip(normalize, row, strict=True)))
         sides = Sides([pair.source], [pair.target])
@@ -72,10 +72,10 @@ def _lines(
         for name, raw, text, ids, tokenizer in zip(
             SIDES, row, pair, all_ids, tokenizers, strict=True
         ):
-            yield f"       {name}  {visible(raw)}"
+            yield f"       {name}  {printable(raw)}"
             if text != raw:
-                yield f"       became  {visible(text)}"
-            yield f"       pieces  {visible(' '.join(tokenizer.pieces(ids[0])))}"
+                yield f"       became  {printable(text)}"
+            yield f"       pieces  {printable(' '.join(tokenizer.pieces(ids[0])))}"
 
 
 def _fates(rows: list[Pair | Unreadable], rules: Sequence[Filter], data: Data) -> list[int]:

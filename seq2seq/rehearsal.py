@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seq2seq import distributed
 from seq2seq.claims import as_begun
 from seq2seq.config import Config, Training
-from seq2seq.console import print_line, printable, say
+from seq2seq.console import for_terminal, print_line, say
 from seq2seq.data.batches import Batch, Batches
 from seq2seq.data.tokenizer import EOS, PAD, Tokenizer, Tokenizers
 from seq2seq.errors import UserError, is_out_of_memory
@@ -329,7 +329,7 @@ def text(tokenizer: Tokenizer, ids: Tensor) -> str:
 def example(name: str, content: str) -> list[str]:
     """A part of a pair, wrapped."""
     return textwrap.wrap(
-        printable(content),
+        for_terminal(content),
         LINE,
         initial_indent=f"  {name:<10}",
         subsequent_indent=" " * 12,

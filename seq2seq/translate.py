@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from seq2seq import distributed
 from seq2seq.config.changing import changed
-from seq2seq.console import bar, interject, printable, say
+from seq2seq.console import bar, for_terminal, interject, say
 from seq2seq.decoding.attending import Wishes, has_no_attention, possible
 from seq2seq.decoding.choice import settled
 from seq2seq.decoding.forms import Form, Json, Text, Tsv
@@ -155,7 +155,7 @@ def write(
     Raises a Stopped that says how far it has come, if there was one.
     """
     number = first
-    warnings = Warnings(lambda message: interject(f"warning: {printable(message)}"))
+    warnings = Warnings(lambda message: interject(f"warning: {for_terminal(message)}"))
     output = files.output if distributed.leads() else Path(os.devnull)
     with writing(output, resuming=resuming) as stream:
         try:

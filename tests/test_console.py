@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seq2seq.cli import main
-from seq2seq.console import bar, interject, print_line, printable, printable_lines, say
+from seq2seq.console import bar, for_terminal, interject, lines_for_terminal, print_line, say
 
 ODD = "\x1b[2J \x9b31m \x00 \r \x7f \u202e \u2066 \u2028 \x85"
 READABLE = [
@@ -29,35 +29,35 @@ READABLE = [
 
 @given(st.text())
 def test_what_is_printable_is_one_line_without_commands(text):
-    shown = printable(text)
+    shown = for_terminal(text)
     assert len(shown.splitlines()) <= 1
     assert not any(unicodedata.category(one) in ("Cc", "Zl", "Zp", "Cs") for one in shown)
     assert not {*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))} & {*shown}
-    assert printable(shown) == shown
+    assert for_terminal(shown) == shown
     shown.encode()
 
 
 @pytest.mark.parametrize("text", READABLE)
 def test_what_scripts_need_stays(text):
-    assert printable(text) == text
+    assert for_terminal(text) == text
 
 
 def test_our_line_ends_stay_in_messages():
-    assert printable_lines("a\n\x1b\r\nb") == "a\n\\x1b\\r\nb"
+    assert lines_for_terminal("a\n\x1b\r\nb") == "a\n\\x1b\\r\nb"
 
 
 @pytest.mark.parametrize("show", [say, interject, print_line])
 def test_all_that_shows_text_makes_it_printable(show, capsys):
     show(ODD)
     out, err = capsys.readouterr()
-    assert (out + err).rstrip("\n") == printable(ODD)
+    assert (out + err).rstrip("\n") == for_terminal(ODD)
 
 
 def test_a_bar_has_a_printable_description(monkeypatch):
     made = []
     monkeypatch.setattr("tqdm.tqdm", lambda **options: made.append(options))
     bar(ODD, 1, "lines")
-    assert made[0]["desc"] == printable(ODD)
+    assert made[0]["desc"] == for_terminal(ODD)
 
 
 @pytest.mark.parametrize(

@@ -183,11 +183,16 @@ def dotted(keys: Iterable[str | int]) -> str:
     return ".".join(str(_masked(key)) for key in keys)
 
 
+NOT_FINITE = {"inf": "Infinity", "-inf": "-Infinity", "nan": "NaN"}
+
+
 def shown(value: Any, width: int = 60) -> str:
     """Return a value in a line, shortened, with secrets in URLs masked."""
     if value is None:
         return "empty"
-    text = to_json(_masked(value))
+    # JSON has no such numbers, but YAML has
+    text = NOT_FINITE.get(str(value)) if isinstance(value, float) else None
+    text = text or to_json(_masked(value))
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 

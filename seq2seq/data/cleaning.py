@@ -14,7 +14,7 @@ import numpy as np
 
 from seq2seq.config import Corpus, Data
 from seq2seq.config.rules import Duplicates, Filter
-from seq2seq.console import printable, visible
+from seq2seq.console import for_terminal, printable
 from seq2seq.data.filters import FILTERS, Keeps, description, fingerprints, first_of_each
 from seq2seq.data.normalization import normalizer
 from seq2seq.text.rows import Pair, Unreadable
@@ -70,7 +70,7 @@ class Cleaner:
         bad = [number for number, row in enumerate(every) if isinstance(row, Unreadable)]
         if bad:
             fates[bad] = UNREADABLE
-            messages = [printable(row.message) for row in every if isinstance(row, Unreadable)]
+            messages = [for_terminal(row.message) for row in every if isinstance(row, Unreadable)]
             examples[UNREADABLE] = messages[:EXAMPLES]
             every = [row for row in every if isinstance(row, Pair)]
         sources, targets = (
@@ -120,7 +120,7 @@ def shown(pair: Pair) -> str:
     sides = (
         side if len(side) <= LONGEST_EXAMPLE else f"{side[:LONGEST_EXAMPLE]}…" for side in pair
     )
-    return " ||| ".join(map(visible, sides))
+    return " ||| ".join(map(printable, sides))
 
 
 class Dropped(NamedTuple):

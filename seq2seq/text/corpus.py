@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seq2seq.config import File
-from seq2seq.console import printable
+from seq2seq.console import for_terminal
 from seq2seq.errors import UserError
 from seq2seq.text.archive import unpacked
 from seq2seq.text.formats import PAIRS, SIDES
@@ -49,7 +49,7 @@ def read_lines(file: File, form: str = "text", limit: int = sys.maxsize) -> Iter
     with unpacked(Path(file.path), file.member, limit=limit) as stream:
         for line in SIDES[form](stream, named(file)):
             if isinstance(line, Unreadable):
-                raise UserError(printable(line.message))
+                raise UserError(for_terminal(line.message))
             yield line
 
 
@@ -63,7 +63,7 @@ def read_rows(text: Text) -> Iterator[Pair | Unreadable]:
         raise UserError(f"{text.name} {'is' if len(text.files) == 1 else 'are'} empty")
     for row in chain([first], rows):
         if text.stop and isinstance(row, Unreadable):
-            raise UserError(printable(row.message))
+            raise UserError(for_terminal(row.message))
         yield row
 
 

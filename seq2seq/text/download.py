@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from seq2seq.config.urls import VARIABLE, expanded, masked
-from seq2seq.console import printable, say
+from seq2seq.console import for_terminal, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import sha256 as sha256_of
 from seq2seq.files import sync_folder, write_json
@@ -252,7 +252,7 @@ class _Part:
             with (
                 open_own(self.file, "ab") as file,
                 tqdm(
-                    desc=printable(name),
+                    desc=for_terminal(name),
                     total=total,
                     initial=remote.start,
                     unit="B",

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from seq2seq import distributed
 from seq2seq.config import Training
-from seq2seq.console import format_number, interject, printable
+from seq2seq.console import for_terminal, format_number, interject
 from seq2seq.errors import UserError
 from seq2seq.files import to_json, write_file, write_json
 from seq2seq.layout import ENVIRONMENT, METRICS, SAMPLES
@@ -162,7 +162,7 @@ class Log:
         """Shows a validation sentence with its translation, and writes them to samples.jsonl."""
         texts = {"source": source, "reference": reference, "ours": hypothesis}
         for name, text in texts.items():
-            self.say(f"    {name:>9}: {printable(text)}")
+            self.say(f"    {name:>9}: {for_terminal(text)}")
         if distributed.leads():
             with TextIOWrapper(open_own(self._samples, "ab"), encoding="utf-8") as file:
                 file.write(to_json({"update": self._update, **texts}, ensure_ascii=True) + "\n")
