@@ -290,7 +290,12 @@ def test_changing_between_one_vocabulary_and_two_leaves_no_old_tokenizer():
     tokenizers = Tokenizers.read(FOLDER)
     every = range(len(tokenizers.source))
     assert tokenizers.source.pieces(every) == tokenizers.target.pieces(every)
+    for name in names[0]:
+        (FOLDER / name).unlink()
     (FOLDER / "tokenizer.model").write_bytes(b"of before")
+    found = manifest()
+    found["parts"]["tokenizer"]["files"] = {"tokenizer.model": 9}
+    (FOLDER / "manifest.json").write_text(json.dumps(found))
     prepare(two)
     assert not (FOLDER / "tokenizer.model").exists()
 
