@@ -129,7 +129,11 @@ class Preparation:
         known = self.manifest.find([*data.train, *judged, *tests], data)
         sets = ["valid", *(f"{WATCH}/{name}" for name in data.watch)]
         of_sets = known[len(data.train) : len(data.train) + len(sets)]
-        self.tests = dict(zip(data.test, known[len(data.train) + len(sets) :], strict=True))
+        of_tests = iter(known[len(data.train) + len(sets) :])
+        by_test = {
+            name: [next(of_tests) for _ in test.by_reference] for name, test in data.test.items()
+        }
+        self.tests = {name: first for name, (first, *_) in by_test.items()}
         self.known = {"train": known[: len(data.train)]}
         self.known |= {name: [one] for name, one in zip(sets, of_sets, strict=True)}
         return known

@@ -60,21 +60,31 @@ def read_best(run: Path) -> Best | None:
         found = json.loads(file.read_bytes())
         scores = {name: as_number(score) for name, score in found.get("valid", {}).items()}
         average, chance = found.get("average"), found.get("chance")
+        for update in average or [found["update"]]:
+            if type(update) is not int:
+                raise TypeError
         return Best(
-            None if average else int(found["update"]),
-            [int(one) for one in average] if average else None,
+            None if average else found["update"],
+            average or None,
             scores,
-            None if chance is None else float(chance),
+            None if chance is None else as_number(chance),
         )
     except FileNotFoundError:
         raise UserError(f"{file} is missing; move {folder} away and {REMAKE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise UserError(f"{file} has been altered; move {folder} away and {REMAKE}") from None
 
 
 def as_number(score: float | None) -> float:
-    """Return a score as a file has it, where null stands for what is no number."""
-    return math.nan if score is None else float(score)
+    """Return a score as a file has it, where null stands for what is no number.
+
+    Raises a TypeError if it is text, or anything else.
+    """
+    if score is None:
+        return math.nan
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        raise TypeError
+    return float(score)
 
 
 def open_model(

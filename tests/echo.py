@@ -90,7 +90,7 @@ def without_tags(source: Sequence[int]) -> list[int]:
 
 def echoed(text: str) -> str:
     """The translation of a text that is not too long."""
-    (ids,) = TOKENIZER.encode([text])
+    (ids,) = TOKENIZER.encode([text if text.strip(" \t") else ""])
     return TOKENIZER.decode([ids[:MAX_LENGTH]])[0]
 
 

@@ -14,6 +14,7 @@ from tiny import build_tiny, config_of
 
 from seq2seq.config import Config, Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
+from seq2seq.data.sentencepiece_normalizer import unescape
 from seq2seq.data.tokenizer import BOS, EOS, PAD, SPACE_MARK, UNK, Tokenizer, Tokenizers
 from seq2seq.data.tokenizer import train_tokenizer as train
 from seq2seq.decoding.alignment import FAINT
@@ -69,7 +70,8 @@ def test_what_pieces_stand_for_is_all_of_the_text(tokenizer, text):
     if all(len(some.split()) < 2 for some in texts):  # no piece is several words
         assert [word.strip() for word in by_word] == plain.split()
     if UNK not in ids:
-        assert "".join(written(ids, tokenizer)).lstrip(" ") == tokenizer.decode([ids])[0]
+        text = "".join(written(ids, tokenizer)).lstrip(" ")
+        assert unescape(text) == tokenizer.decode([ids])[0]
 
 
 # Alignments

@@ -468,7 +468,8 @@ OPTIONS = """
     decoding.coverage_penalty decoding.diversity_groups decoding.diversity_penalty decoding.engine
     decoding.length_normalization decoding.length_penalty decoding.max_length
     decoding.max_length_ratio decoding.min_length decoding.min_length_ratio decoding.min_p
-    decoding.n_best decoding.no_repeat_ngram decoding.patience decoding.precision decoding.repetition_penalty
+    decoding.n_best decoding.no_repeat_ngram decoding.patience decoding.precision
+    decoding.repetition_penalty
     decoding.risk decoding.sampling decoding.seed decoding.temperature decoding.top_k decoding.top_p
     device evaluation evaluation.metrics model model.activation model.activation_dropout
     model.attention model.attention_dropout model.autoregression model.bidirectional model.cell

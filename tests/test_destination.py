@@ -8,8 +8,8 @@ from server import Server
 
 from seq2seq.config import Data, File, load
 from seq2seq.errors import UserError
+from seq2seq.evaluation.sets import read_set
 from seq2seq.files import write_manifest
-from seq2seq.report.significance import references_of
 from seq2seq.text import download
 from seq2seq.text.destination import check_destination
 from seq2seq.text.download import FetchPermission
@@ -182,9 +182,9 @@ def test_sets_by_name_are_not_fetched_for_a_model_either(own, command, monkeypat
         assert (done.code, done.out) == (1, b"")
         assert re.search(f"is missing; the config names .*{place}.*--fetch", done.err)
         config = load("runs/toy/config.yaml", [options])
-        for corpus in config.data.test.values():
+        for name, corpus in config.data.test.items():
             with pytest.raises(UserError, match="is missing; the config names"):
-                references_of(corpus, config)  # as reports read them
+                read_set(name, corpus, config.data)  # as reports read them
 
 
 @pytest.mark.parametrize(

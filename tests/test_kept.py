@@ -148,6 +148,7 @@ def test_the_server_of_the_test_before_is_otherwise_right(self_signed, tmp_path)
 @pytest.mark.parametrize("scheme", ["file://{}", "ftp://localhost{}", "data:,secret"])
 def test_a_redirection_leads_to_no_file_of_ours(scheme, tmp_path, monkeypatch):
     monkeypatch.setattr("seq2seq.text.download.WAITS", ())
+    monkeypatch.setenv("SEQ2SEQ_DATA_ROOT", str(tmp_path))
     (tmp_path / "secret").write_text("secret")
     with Server(tmp_path) as server:
         server.answers["/moved"] = Answer(status=302, location=scheme.format(tmp_path / "secret"))

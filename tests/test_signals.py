@@ -15,7 +15,7 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM]
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_command_handles_no_signal_that_is_ignored(command, monkeypatch, number):
-    monkeypatch.setattr("seq2seq.cli.app", lambda: signal.raise_signal(number))
+    monkeypatch.setattr("seq2seq.cli.app", lambda **_: signal.raise_signal(number))
     assert command("runs").code == 128 + number
     before = signal.signal(number, signal.SIG_IGN)
     try:

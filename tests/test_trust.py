@@ -20,7 +20,7 @@ from safetensors.torch import save
 from tiny import build_tiny, config_of
 
 from seq2seq.config.changing import changed
-from seq2seq.data.tokenizer import SHARED_FILE, SIDE_FILES, Tokenizers
+from seq2seq.data.tokenizer import OLD_FILE, SIDE_FILES, Tokenizers
 from seq2seq.errors import UserError
 from seq2seq.files import MANIFEST, check_manifest, check_model, sha256, write_manifest
 from seq2seq.layout import BASE, CONFIG, MODEL_FILES, SCORES, TOKENIZERS, WEIGHTS
@@ -101,7 +101,7 @@ def test_exports_leave_out_what_lies_beside_a_model(stranger, command):
 
 
 def test_the_closed_list_has_all_files_that_are_written(stranger):
-    assert {SHARED_FILE, *SIDE_FILES} <= {*TOKENIZERS}
+    assert {OLD_FILE, *SIDE_FILES} <= {*TOKENIZERS}
     assert manifest_of(stranger).keys() <= {*MODEL_FILES}
 
 
@@ -153,7 +153,9 @@ def test_a_manifest_of_another_form_is_an_error(content, stranger, command):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
-@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.model", SCORES, BASE, MANIFEST])
+@pytest.mark.parametrize(
+    "name", [CONFIG, WEIGHTS, "tokenizer.target.model", SCORES, BASE, MANIFEST]
+)
 def test_a_pipe_is_not_waited_for(name, stranger, command):
     (stranger / name).unlink(missing_ok=True)
     os.mkfifo(stranger / name)
@@ -173,7 +175,7 @@ def test_a_run_whose_config_is_no_file_is_an_error(make, own, command):
     assert "runs/toy/config.yaml cannot be used: it is not a regular file" in result.err
 
 
-@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.model", SCORES, MANIFEST])
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "tokenizer.target.model", SCORES, MANIFEST])
 def test_a_link_is_not_followed(name, stranger, command):
     (stranger / name).rename("elsewhere")
     try:
@@ -238,8 +240,10 @@ def test_what_is_not_weights_is_an_error(content, stranger, command):
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 99, b"\n\xff" * 5_000, None], ids=range(4))
 def test_a_damaged_tokenizer_is_an_error(content, stranger, command):
-    whole = (stranger / "tokenizer.model").read_bytes()
-    put(stranger, "tokenizer.model", whole[: len(whole) // 2] if content is None else content)
+    whole = (stranger / "tokenizer.target.model").read_bytes()
+    put(
+        stranger, "tokenizer.target.model", whole[: len(whole) // 2] if content is None else content
+    )
     result = command("translate", "--model", stranger, stdin=LINES)
     assert (result.code, result.out) == (1, b"")
     assert "error: stranger cannot be used: what tokenizer*.model should hold" in result.err
@@ -279,7 +283,7 @@ def test_sizes_are_compared_before_anything_is_allocated(old, new, reason, stran
 
 def test_an_lstm_is_compared_too(own, tmp_path):
     config = config_of("lstm")
-    tokenizers = Tokenizers.read(Path("runs/toy/best"), shared=True)
+    tokenizers = Tokenizers.read(Path("runs/toy/best"))
     weights = weights_of(build_tiny(config, vocab=len(tokenizers.target)))
     save_model(MODEL, config, tokenizers, weights, {})
     for options in ({"dim": 10**6}, {"embedding_dim": 10**6}, {"encoder_layers": 1_000}):

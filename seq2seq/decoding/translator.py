@@ -188,9 +188,9 @@ class Translator:
         return requests
 
     def _encoded(self, lines: Sequence[Line]) -> list[list[int]]:
-        # a tokenizer that leaves text as it is would make pieces of spaces
+        # a tokenizer that leaves text as it is would make pieces of tabs
         texts = (self.normalize(line.text) for line in lines)
-        return self.tokenizers.source.encode([text if text.strip() else "" for text in texts])
+        return self.tokenizers.source.encode([text if text.strip(" \t") else "" for text in texts])
 
     def _room(self, line: Line) -> int:
         """How many pieces a line may have, beside its tag."""
