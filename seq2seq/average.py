@@ -4,7 +4,6 @@ The mean of the last or best few is often better than each of them (Vaswani et a
 6.1). Training tries one mean when it ends; this makes any other.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +12,13 @@ from torch import Tensor
 from seq2seq.config import Training
 from seq2seq.console import say
 from seq2seq.errors import ConfigError, UserError
-from seq2seq.files import check_manifest, check_replaceable
+from seq2seq.files import check_replaceable
 from seq2seq.models import build_shapes
 from seq2seq.models.adapters import adapt, own_parameters
 from seq2seq.models.folder import base_beside, check_shapes, save_model, shapes_of
 from seq2seq.runs import newest_run, open_model
 from seq2seq.training.averaging import mean
-from seq2seq.training.checkpoint import Checkpoints, Progress
+from seq2seq.training.checkpoint import Checkpoints, Progress, check_checkpoint, read_state
 
 
 def average(
@@ -124,9 +123,8 @@ def ranked(
 def progress_of(checkpoints: Checkpoints, update: int) -> Progress:
     """How far training had come at a checkpoint, which is checked first."""
     folder = checkpoints.path(update)
-    check_manifest(folder, "move it away, and the checkpoint before it will be used")
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return Progress(**state["progress"])
+    check_checkpoint(folder)
+    return read_state(folder)[1]
 
 
 def listed(updates: Sequence[int]) -> str:

@@ -55,6 +55,12 @@ Overrides = Annotated[
         "--set", metavar="OPTION=VALUE", help="Change an option, as in training.max_updates=100."
     ),
 ]
+ModelOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="OPTION=VALUE", help="Change an option, as in decoding.batch_tokens=1024."
+    ),
+]
 Model = Annotated[
     Path | None,
     typer.Option(
@@ -213,7 +219,7 @@ def translate(**given: Any) -> None:
 @app.command()
 def score(
     model: Model = None,
-    overrides: Overrides = None,
+    overrides: ModelOverrides = None,
     source: Annotated[
         Path | None, typer.Option(help="Sources, with --target. Default: TSV on standard input.")
     ] = None,

@@ -269,10 +269,21 @@ def _folder_beside(path: Path) -> Iterator[Path]:
             mark = open(partial / MARK, "xb")  # noqa: SIM115 (closed below)
         except FileNotFoundError:
             continue  # it was taken for an abandoned one, before it was marked
-        with mark:
-            _lock_file(mark, wait=True)
-            yield partial
+        try:
+            with mark:
+                _lock_file(mark, wait=True)
+                yield partial
+        finally:
+            _remove_empty(partial)
         return
+
+
+def _remove_empty(partial: Path) -> None:
+    """Removes a marked folder that holds nothing but its mark, and that nothing waits beside."""
+    with suppress(OSError):
+        if {*os.listdir(partial)} == {MARK} and not os.path.lexists(_old(partial)):
+            (partial / MARK).unlink()
+        partial.rmdir()
 
 
 def _settle(path: Path, partial: Path, ours: Collection[str]) -> None:
@@ -289,8 +300,9 @@ def _settle(path: Path, partial: Path, ours: Collection[str]) -> None:
             shutil.rmtree(old)
     if kind_of(partial / path.name) == stat.S_IFDIR:
         shutil.rmtree(partial / path.name)
-    (partial / MARK).unlink()
-    partial.rmdir()
+    with suppress(OSError):  # NFS and Windows remove nothing that is open: see `_folder_beside`
+        (partial / MARK).unlink()
+        partial.rmdir()
     sync_folder(path.parent)
 
 
@@ -376,8 +388,8 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
 
 def recorded_names(folder: Path) -> set[str]:
     """The names in the manifest of a folder; none if it has no manifest that can be read."""
-    with suppress(OSError, ValueError):
-        found = json.loads((folder / MANIFEST).read_bytes())
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(read_regular(folder / MANIFEST, SMALL))
         return set(found) if isinstance(found, dict) else set()
     return set()
 

@@ -6,6 +6,7 @@ It reads small files and the ends of long ones, also while a run is writing them
 import json
 import math
 import os
+import stat
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -81,7 +82,7 @@ def overviews() -> list[Overview]:
         for folder in RUNS.iterdir()
         if folder.is_dir()
         and not folder.name.startswith(".")
-        and not (folder / WEIGHTS).exists()  # a model that someone keeps beside the runs
+        and not os.path.exists(folder / WEIGHTS)  # a model that someone keeps beside the runs
     ]
     return [overview(folder) for folder in sorted(folders, key=_last_written)]
 
@@ -275,7 +276,11 @@ def _check_numbers(*values: Any, whole: bool = False) -> None:
 
 def _is_held(path: Path) -> bool:
     """Whether another process has a lock; trying must not make its file."""
-    if path.is_symlink() or not path.is_file():  # and nobody's lock if it is anything else
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:  # nobody's lock
         return False
     try:
         with lock(path):

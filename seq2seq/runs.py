@@ -3,6 +3,7 @@
 import difflib
 import json
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -182,7 +183,10 @@ def _meant(named: Path) -> str:
 def newest_run() -> Path:
     """The run that was written to last and has a model."""
     found = [
-        run for run in RUNS.glob("*") if standing(run / BEST).is_dir() and (run / METRICS).is_file()
+        run
+        for run in RUNS.glob("*")
+        # of os.path: those of a folder that may not be entered are absent, not an error
+        if os.path.isdir(standing(run / BEST)) and os.path.isfile(run / METRICS)
     ]
     if not found:
         raise UserError(

@@ -174,3 +174,14 @@ def test_a_checkpoint_of_another_model_is_named(own, command):
     assert result.err.startswith(f"error: {checkpoint(40)} does not fit")
     assert name in result.err
     assert not Path("mean").exists()
+
+
+def test_a_manifest_must_name_what_is_read_of_a_checkpoint(own, command):
+    checkpoint = Path("runs/toy/checkpoints/step-00000060")
+    (checkpoint / "manifest.json").write_text("{}")
+    weights = (checkpoint / "model.safetensors").read_bytes()
+    (checkpoint / "model.safetensors").write_bytes(weights[:100])
+    result = command("average", "--checkpoints", "40,60", "--output", "mean")
+    assert (result.code, result.out) == (1, b"")
+    assert "manifest.json does not name" in result.err
+    assert not Path("mean").exists()

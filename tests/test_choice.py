@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from tiny import build_tiny, config_of
 
 from seq2seq.config import Decoding
 from seq2seq.config import Tokenizer as TokenizerOptions
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizer
+from seq2seq.decoding import choice as conversions_users
 from seq2seq.decoding import conversions
+from seq2seq.files import write_manifest
 from seq2seq.layout import WEIGHTS
 from seq2seq.models.folder import save_model, weights_of
 
@@ -102,3 +105,30 @@ def test_json_of_alignments_has_them_whoever_searches(command, folder):
     flags = ["translate", "--model", folder, "--json", "--alignments", "soft"]
     row = command(*flags, stdin=b'{"text": "eins zwei", "alignment": "old"}').out
     assert json.loads(row)["alignment"] not in ("", "old")
+
+
+def test_no_conversion_is_kept_of_weights_that_came_in_between(
+    command, folder, tmp_path, monkeypatch
+):
+    """A folder is replaced while it is being read, and put back before anybody looks."""
+    evil = tmp_path / "evil"
+    shutil.copytree(folder, evil)
+    with torch.no_grad():
+        weights = {name: value + 1 for name, value in load_file(folder / WEIGHTS).items()}
+    (evil / WEIGHTS).write_bytes(save(weights))
+    write_manifest(evil)
+    load = conversions_users.load_on_processor
+
+    def swapped(place, *arguments):
+        folder.rename(tmp_path / "good")
+        evil.rename(folder)
+        try:
+            return load(place, *arguments)
+        finally:
+            folder.rename(evil)
+            (tmp_path / "good").rename(folder)
+
+    monkeypatch.setattr(conversions_users, "load_on_processor", swapped)
+    result = command("translate", "--model", folder, stdin=STDIN)
+    assert (result.code, result.out) == (1, b"")
+    assert "was replaced while it was read" in result.err

@@ -17,6 +17,7 @@ from seq2seq.text.sources import find, locate
 
 EVIL = b"touch stolen\n"
 PATHS_OF_CODE = """
+    data/x/HEAD data/x/config meson.build package.json a/SConstruct x.ko x.url
     ~/.bash_aliases ~/data ${HOME}/.bashrc ../x.gz data/../../x.gz a/../b.gz /tmp/x.gz .envrc
     .git/hooks/x data/.x yaml.py YAML.PY yaml/__init__.py a.pth a.so libm.so.6 a.pyc a.pyd a.dll
     conftest.py sitecustomize.py a.sh pyproject.toml setup.cfg pytest.ini Makefile Dockerfile

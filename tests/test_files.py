@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -216,6 +217,7 @@ def test_every_file_of_a_new_folder_is_flushed_before_it_takes_its_place(tmp_pat
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from typing import Any
 
 left = int(sys.argv[1])
 
@@ -554,6 +556,7 @@ def test_a_damaged_manifest_is_named(model, content):
 WAITER = """
 import sys
 from pathlib import Path
+from typing import Any
 from seq2seq import locks
 
 def tell(text):
@@ -567,6 +570,7 @@ with locks.lock(Path("deep/lock"), wait=lambda: tell("waiting"), tell=tell):
 HOLDER = """
 import sys
 from pathlib import Path
+from typing import Any
 from seq2seq.locks import lock
 
 with lock(Path("deep/lock"), "busy"):
@@ -658,3 +662,47 @@ def test_json_has_no_number_that_is_not_finite(tmp_path, number):
     assert json.loads(to_json(value)) == expected
     write_json(tmp_path / "file", value)
     assert json.loads((tmp_path / "file").read_text()) == expected
+
+
+def test_a_system_that_removes_nothing_that_is_open_ends_well(tmp_path, monkeypatch):
+    """NFS renames what is removed while it is open, so that its folder is not empty."""
+    opened: list[Path] = []
+    unlink, lock_file = Path.unlink, files._lock_file
+
+    def locked(file, **more):
+        opened.append(Path(file.name))
+        return lock_file(file, **more)
+
+    def kept(path: Path, **more: bool) -> None:
+        if path in opened and not held[path].closed:
+            raise PermissionError(13, "is open", str(path))
+        unlink(path, **more)
+
+    held: dict[Path, Any] = {}
+    make = open
+
+    def watched(path, *arguments, **more):
+        file = make(path, *arguments, **more)
+        held[Path(path)] = file
+        return file
+
+    monkeypatch.setattr(files, "_lock_file", locked)
+    monkeypatch.setattr(files, "open", watched, raising=False)
+    monkeypatch.setattr(Path, "unlink", kept)
+    for content in ("one", "two"):
+        with new_folder(tmp_path / "place") as folder:
+            (folder / "a").write_text(content)
+    assert opened
+    assert (tmp_path / "place/a").read_text() == "two"
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"[]"])
+def test_a_folder_whose_manifest_is_odd_is_replaced(tmp_path, content):
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / files.MANIFEST).write_bytes(content)
+    with new_folder(place, ours=["a"]) as folder:
+        (folder / "a").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["place"]
+    assert (place / "a").read_text() == "new"

@@ -1,6 +1,7 @@
 """Laws of `seq2seq runs`: it says of every run what is so, whatever has become of it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -280,3 +281,10 @@ def test_no_torch_is_loaded(own):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "toy" in done.stdout
+
+
+def test_a_lock_that_has_two_names_is_nobodys(own, command):
+    """As backups by hard links make them."""
+    os.link("runs/.toy.lock", "copy")
+    with lock(Path("other.lock")):
+        assert command("runs").out.count(b"training now") == 0

@@ -348,3 +348,17 @@ def test_a_killed_replacement_of_the_best_model_is_completed(own, command):
     assert command("train", "toy.yaml", *MORE).code == 0
     left = sorted(path.name for path in Path("runs/toy").glob(".best.*"))
     assert left == [f".best.1{RANDOM[1:]}.partial"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"format": 2, "parts": [], "files": [], "pairs": []}', b"[" * 100_000, b'{"format": 2}'],
+)
+def test_a_manifest_of_another_form_is_no_manifest(own, command, content):
+    Path("theirs").mkdir()
+    Path("theirs/manifest.json").write_bytes(content)
+    Path("theirs/notes.txt").write_text("mine")
+    result = command("prepare", "toy.yaml", "--set", "data.prepared=theirs")
+    assert result.code == 1
+    assert "Traceback" not in result.err
+    assert Path("theirs/notes.txt").read_text() == "mine"

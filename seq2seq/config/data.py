@@ -229,7 +229,7 @@ class Data(Section):
     max_length: Length = 256
     """The longest segment in pieces. Longer training pairs are dropped, longer input is cut."""
     max_unpacked: Annotated[Positive, FREE] = 100.0
-    """The largest that a file may be when fetched or unpacked, in gigabytes; some have no end."""
+    """Most gigabytes that a file may have, fetched or unpacked; some have no end."""
     prepared: Annotated[Text | None, FREE] = None
     """The folder for prepared data; data/prepared/<name> unless given."""
 

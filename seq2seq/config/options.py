@@ -40,12 +40,12 @@ NORMALIZATIONS = Literal["nmt_nfkc", "nfkc", "identity"]
 
 
 class Normalization(Section):
-    """What is done to lines before they are cut into pieces; runs of spaces are always one."""
+    """How lines are normalized before they are cut into pieces; spaces in a row always become one."""
 
     source: NORMALIZATIONS = "nmt_nfkc"
-    """NFKC (full-width to ASCII, … to ...), with odd spaces mended too (nmt_nfkc), or nothing."""
+    """For sources: nfkc (full-width to ASCII, … to ...); nmt_nfkc also mends odd spaces; identity."""
     target: NORMALIZATIONS = "identity"
-    """The same of targets, which are learned, written and scored as they are with identity."""
+    """For targets; with identity they are learned, written and scored unchanged."""
 
     @property
     def told(self) -> str | dict[str, str]:

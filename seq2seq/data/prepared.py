@@ -18,7 +18,7 @@ from seq2seq.data.shards import WORK, not_of_work
 from seq2seq.data.store import STORE_FILES
 from seq2seq.distributed import leads
 from seq2seq.errors import UserError
-from seq2seq.files import MANIFEST, sha256, to_json, write_json
+from seq2seq.files import MANIFEST, check_regular, sha256, to_json, write_json
 from seq2seq.regular import check_inside
 from seq2seq.text.corpus import Text, read_pairs
 from seq2seq.text.sources import STDIN_KEPT, Places, find, locate, permit_config, verify
@@ -63,6 +63,8 @@ class Manifest:
         self._claimed: dict[str, list[str]] = {}  # names of files that are being replaced, by part
         with suppress(KeyError, TypeError, AttributeError):  # nothing to be used: all is made anew
             saved = self._saved()
+            if not is_manifest(saved):
+                return
             if saved["format"] != FORMAT:
                 self._claimed = {name: list(part["files"]) for name, part in saved["parts"].items()}
             self._claimed |= saved.get("claimed", {})
@@ -72,8 +74,9 @@ class Manifest:
 
     def _saved(self) -> Any:
         try:
+            check_regular(self.folder / MANIFEST)
             return json.loads((self.folder / MANIFEST).read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
 
     def check_folder(self, sets: Sequence[str]) -> None:
@@ -85,7 +88,7 @@ class Manifest:
         names = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         others = [name for name in names if not name.startswith((LOCK, f".{MANIFEST}."))]
         saved = self._saved()
-        known = isinstance(saved, dict) and {"format", "parts", "files", "pairs"} <= saved.keys()
+        known = is_manifest(saved)
         if others and not known and not self._is_damaged(saved, others, sets):
             raise UserError(
                 f"{self.folder} is where prepared data is to lie, but there is {others[0]}, and no "
@@ -230,6 +233,15 @@ class Manifest:
         if leads() and content != self._saved():
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(self.folder / MANIFEST, content)
+
+
+def is_manifest(saved: Any) -> bool:
+    """Whether a JSON value has the form of a manifest of prepared data."""
+    if not isinstance(saved, dict) or not {"format", "parts", "files", "pairs"} <= saved.keys():
+        return False
+    objects = [saved.get(name, {}) for name in ("parts", "files", "pairs", "claimed")]
+    objects += saved["parts"].values() if isinstance(saved["parts"], dict) else []
+    return all(isinstance(one, dict) for one in objects)
 
 
 def all_at_once(action: Callable[[Any], T], things: Iterable[Any]) -> list[T]:

@@ -69,8 +69,10 @@ def converted(
             ):
                 if not is_current(path, made_of):
                     say(f"converting {folder} for CTranslate2 (once)")
+                    loaded = model()
+                    check_made_of(loaded, folder, made_of)
                     with new_folder(path) as partial_folder:
-                        write_conversion(partial_folder, config, tokenizers, model(), made_of)
+                        write_conversion(partial_folder, config, tokenizers, loaded, made_of)
                     (path / seen(folder)).touch()
                     clean(cache)
         check_seen(folder, path)
@@ -86,6 +88,16 @@ def converted(
         atexit.register(shutil.rmtree, path, ignore_errors=True)
         write_conversion(path, config, tokenizers, model(), made_of)
         return path
+
+
+def check_made_of(model: "Transformer", folder: Path, made_of: dict[str, Any]) -> None:
+    """Raises a UserError if a model was read from other weights than its conversion is kept for.
+
+    Else who can write to a folder for a moment could put other weights in the place of a known
+    model's. A model that was read from no folder is the caller's own.
+    """
+    if model.made_of and model.made_of != made_of["files"]:
+        raise UserError(f"{folder} was replaced while it was read; run the same command again")
 
 
 def conversions() -> Path:

@@ -36,7 +36,7 @@ def evaluate(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option(help="Of the references, such as zh or Chinese: it says how text is cut."),
+        typer.Option(help="Language of the references, such as zh; it decides how words are cut."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Where to keep results. Default: evaluation/ in the run.")
@@ -49,7 +49,7 @@ def evaluate(
     ] = None,
     fetch: Annotated[
         bool,
-        typer.Option("--fetch", help="Fetch missing test sets from where the config says."),
+        typer.Option("--fetch", help="Download missing test sets from the URLs in the config."),
     ] = False,
     details: Annotated[
         bool,

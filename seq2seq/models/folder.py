@@ -26,6 +26,7 @@ from seq2seq.files import (
     new_folder,
     read_manifest,
     recover_folder,
+    sha256,
     standing,
     write_json,
     write_manifest,
@@ -76,34 +77,45 @@ def load_model(
     folder: Path, config: Config, tokenizers: Tokenizers, device: torch.device
 ) -> Seq2Seq:
     """A model that is ready to translate; raises a UserError that says what is wrong with it."""
-    weights = read_weights(folder)
+    made_of: dict[str, str] = {}
+    weights = read_weights(folder, made_of)
     check_fit(config, tokenizers, shapes_of(weights), folder / WEIGHTS)
     model = build(config, len(tokenizers.source), len(tokenizers.target))
     set_weights(model, weights, folder / WEIGHTS)
+    model.made_of = made_of
     return model.to(device).eval()
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path, made_of: dict[str, str] | None = None) -> dict[str, Tensor]:
     """The weights of a model folder, on the processor; adapters are added to those of their base.
+
+    `made_of` gets the SHA-256 of the very bytes that became weights, and that of base.json, so that
+    a folder that is replaced meanwhile is not taken for another.
 
     Raises a UserError that says what is damaged, or which base is missing or another.
     """
     check_model(folder, unread=[WEIGHTS])
-    weights = read_tensors(folder)
+    made_of = {} if made_of is None else made_of
+    weights, made_of[WEIGHTS] = read_tensors(folder)
+    if (folder / BASE).exists():
+        made_of[BASE] = sha256(folder / BASE)
     base = base_beside(folder)
     if base is None:
         return weights
     there = find_base(folder, base)
+    others, digest = read_tensors(there)
+    if digest != base["sha256"]:
+        raise UserError(f"{there} was replaced while it was read; run the same command again")
     try:
-        return merged(read_tensors(there), weights, base["scale"])
+        return merged(others, weights, base["scale"])
     except ValueError as error:
         raise UserError(
             f"{folder} does not fit {there}, which it holds adapters for: {error}"
         ) from None
 
 
-def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors of a model folder, whose manifest has been checked, as they are stored.
+def read_tensors(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a model folder, whose manifest has been checked, and their SHA-256.
 
     The bytes that are parsed are those that were hashed.
     """
@@ -121,7 +133,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise not_weights(folder, f"{name} has the type {tensor.dtype}")
-    return tensors
+    return tensors, recorded["sha256"]
 
 
 def not_weights(folder: Path, reason: str) -> UserError:

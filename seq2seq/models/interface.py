@@ -13,6 +13,8 @@ hypotheses share what their sentence remembers.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -87,10 +89,12 @@ class Moves(NamedTuple):
 class Seq2Seq(nn.Module, ABC):
     """An encoder and a decoder. `step` repeated equals `decode` on the whole target.
 
-    Weights are float32; `precision` is what is computed in, if not that.
+    Weights are float32; `precision` is what is computed in, if not that. `made_of` has the SHA-256
+    of the files that the weights were read from, by name, if they come from a model folder.
     """
 
     precision: torch.dtype | None = None
+    made_of: Mapping[str, str] = MappingProxyType({})
 
     def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
         """Hidden states (B, T, D) that predict what follows each position of `target_in` (B, T)."""

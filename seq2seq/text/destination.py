@@ -21,12 +21,18 @@ EXECUTABLE = """
     py pyc pyd pyi pyo pyw pyx pyz pth egg egg-link ipynb dll dylib exe jar msi so wasm
     bash bashrc bat cjs cmd com command csh desktop fish hta js jse ksh lnk lua mjs php
     ps1 psm1 rb reg scr service sh timer vbe vbs wsf zsh
+    applescript chm cpl groovy ko kts node pkl rake scpt url webloc workflow xll
 """
 SETTINGS = "cfg cmake conf env gradle ini mk ninja plist properties toml yaml yml"
 CODE = {*EXECUTABLE.split(), *SETTINGS.split()}
 CODE |= {suffix.rpartition(".")[2] for suffix in all_suffixes()}  # those of this very Python
 VERSION = re.compile(r"(\.\d+)+\Z")  # of a library: libm.so.6
-TOOL_FILE = re.compile(r"[A-Za-z]*file", re.IGNORECASE)  # Makefile, Dockerfile, ...
+# Makefile, Dockerfile, ...; HEAD and config, without which a folder is no repository of git, whose
+# config names commands
+TOOL_FILE = re.compile(
+    "[a-z]*file|head|config|sconstruct|sconscript|wscript|crontab", re.IGNORECASE
+)
+TOOL_NAMES = {"package.json", "tasks.json", "cmakelists.txt", "meson.build"}
 ODD = re.compile(r'[\\:*?"<>|$`]|[. ]\Z|\A[ ~-]')  # what systems or shells read in another way
 
 
@@ -67,7 +73,8 @@ def _why_not_data(name: str) -> str:
     if ODD.search(name) or not name.isprintable():
         return f"{shown} is an odd name"
     suffix = PurePath(VERSION.sub("", name)).suffix.lower().lstrip(".")
-    if suffix in CODE or (not suffix and TOOL_FILE.fullmatch(name)):
+    tool = TOOL_FILE.fullmatch(name) if not suffix else name.lower() in TOOL_NAMES
+    if suffix in CODE or tool:
         return f"{shown} is the name of a program or of its settings"
     return ""
 

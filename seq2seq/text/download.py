@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from seq2seq.config.urls import VARIABLE, expanded, masked
@@ -23,6 +22,7 @@ from seq2seq.console import for_terminal, printable, say
 from seq2seq.errors import UserError
 from seq2seq.files import sha256 as sha256_of
 from seq2seq.files import sync_folder, write_json
+from seq2seq.locks import lock
 from seq2seq.regular import open_own
 from seq2seq.text.destination import check_destination
 from seq2seq.text.remote import BrokenOffError, Remote, RemoteError, has_page_name, opened
@@ -84,18 +84,12 @@ def fetch(
 def _alone(path: Path) -> Iterator[None]:
     """Waits until no other process fetches the file."""
     place = path.with_name(f"{path.name}.part.lock")
-    lock = FileLock(place)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        say(f"waiting for another process that fetches {path}")
-        lock.acquire()
-    try:
+    with lock(
+        place, wait=lambda: say(f"waiting for another process that fetches {path}"), tell=say
+    ):
         yield
         if path.exists() and os.name == "posix":  # elsewhere the lock removes its file itself
             place.unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 class TooLargeError(RemoteError):
@@ -232,8 +226,13 @@ class _Part:
         raise RemoteError("answered with another part of the file than asked for")
 
     def _origin(self) -> _Origin | None:
-        with suppress(FileNotFoundError, ValueError, TypeError), open_own(self.note, "rb") as file:
-            return _Origin(**json.load(file))
+        odd = (FileNotFoundError, ValueError, TypeError, RecursionError)
+        with suppress(*odd), open_own(self.note, "rb") as file:
+            origin = _Origin(**json.load(file))
+            sized = origin.size is None or (type(origin.size) is int and origin.size >= 0)
+            versioned = origin.version is None or isinstance(origin.version, str)
+            if isinstance(origin.url, str) and sized and versioned:
+                return origin
         return None
 
     def _begin(self, origin: _Origin) -> None:

@@ -16,14 +16,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from seq2seq.config import Training
+from seq2seq.errors import UserError
 from seq2seq.files import (
     MANIFEST,
     check_manifest,
     new_folder,
+    read_manifest,
     recorded_names,
     remove,
     write_json,
@@ -33,6 +36,8 @@ from seq2seq.layout import update_of
 from seq2seq.training.averaging import UPDATES, mean
 from seq2seq.training.ranking import PERPLEXITY, Rank, is_noise, outcomes, rank
 
+STATE = "state.json"
+REMEDY = "move it away, and the checkpoint before it will be used"
 State = Mapping[str, Mapping[str, Tensor]]  # tensors by name, in files by name
 WEIGHTS, OPTIMIZER, MEAN, SCALE = "model", "optimizer", "mean", "scale"  # the files
 
@@ -141,7 +146,7 @@ class Checkpoints:
             for name, tensors in state.items():
                 (partial / f"{name}.safetensors").write_bytes(save(dict(tensors)))
             known = {"progress": asdict(progress), "surroundings": surroundings}
-            write_json(partial / "state.json", known)
+            write_json(partial / STATE, known)
             write_manifest(partial)
 
     def load(self, update: int) -> tuple[State, Progress, dict[str, object]]:
@@ -151,8 +156,7 @@ class Checkpoints:
         """
         folder = self._intact(update)
         state = {file.stem: read(file) for file in sorted(folder.glob("*.safetensors"))}
-        known = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        progress = Progress(**known["progress"])
+        known, progress = read_state(folder)
         scores, ties = map(_with_infinity, (progress.scores, progress.ties))
         return state, replace(progress, scores=scores, ties=ties), known["surroundings"]
 
@@ -171,7 +175,7 @@ class Checkpoints:
 
     def _intact(self, update: int) -> Path:
         folder = self.path(update)
-        check_manifest(folder, "move it away, and the checkpoint before it will be used")
+        check_checkpoint(folder)
         return folder
 
     def average(self, updates: Sequence[int]) -> dict[str, Tensor]:
@@ -219,8 +223,30 @@ def judged_weights(state: State) -> dict[str, Tensor]:
     return weights
 
 
+def check_checkpoint(folder: Path) -> None:
+    """Raises a UserError that names what is damaged, or what the manifest does not vouch for."""
+    check_manifest(folder, REMEDY)
+    named = read_manifest(folder).keys()
+    there = {path.name for path in folder.glob("*.safetensors")}  # all that is read
+    if lacking := sorted({f"{WEIGHTS}.safetensors", STATE, *there} - named):
+        raise UserError(f"{folder} cannot be used: {MANIFEST} does not name {lacking[0]}; {REMEDY}")
+
+
+def read_state(folder: Path) -> tuple[dict[str, Any], Progress]:
+    """Return what a checkpoint knows beside tensors, and how far training had come there."""
+    try:
+        known = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return known, Progress(**known["progress"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{folder / STATE} has been altered; {REMEDY}") from None
+
+
 def read(file: Path) -> dict[str, Tensor]:
     """The tensors of a file."""
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
-    return load(file.read_bytes())
+    try:
+        return load(file.read_bytes())
+    except SafetensorError as error:
+        raise UserError(f"{file} holds no tensors ({error}); {REMEDY}") from None
