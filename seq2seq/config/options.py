@@ -40,12 +40,12 @@ NORMALIZATIONS = Literal["nmt_nfkc", "nfkc", "identity"]
 
 
 class Normalization(Section):
-    """How lines are normalized before they are cut into pieces; spaces in a row always become one."""
+    """How lines are normalized before they are cut into pieces; runs of spaces always become one."""
 
     source: NORMALIZATIONS = "nmt_nfkc"
-    """For sources: nfkc (full-width to ASCII, … to ...); nmt_nfkc also mends odd spaces; identity."""
+    """Of sources: nfkc (full-width to ASCII, … to ...), nmt_nfkc (odd spaces, too), or identity."""
     target: NORMALIZATIONS = "identity"
-    """For targets; with identity they are learned, written and scored unchanged."""
+    """Of targets; with identity they are learned, written and scored unchanged."""
 
     @property
     def told(self) -> str | dict[str, str]:
