@@ -40,7 +40,7 @@ NORMALIZATIONS = Literal["nmt_nfkc", "nfkc", "identity"]
 
 
 class Normalization(Section):
-    """How lines are normalized before they are cut into pieces; runs of spaces always become one."""
+    """How lines are normalized before they are cut into pieces; runs of spaces become one."""
 
     source: NORMALIZATIONS = "nmt_nfkc"
     """Of sources: nfkc (full-width to ASCII, … to ...), nmt_nfkc (odd spaces, too), or identity."""
