@@ -104,7 +104,7 @@ class Judged:
         away = len(hypotheses) // 2  # neighbours may be of one text, and alike
         others = [pair.target for pair in self.text[away:] + self.text[:away]]
         some = slice(CHANCE_LINES)
-        found = score([metric], hypotheses[some], [others[some]], self.config.data.target)
+        found = score([metric], hypotheses[some], [others[some]], self.language)
         return found[metric].score
 
     def _translations(self, model: Seq2Seq) -> list[str]:

@@ -138,3 +138,19 @@ def test_a_file_says_its_language_behind_its_name(file, language):
 def test_a_corpus_knows_its_language_before_the_data(target, corpus, language):
     data = Data.model_construct(source="en", target=target)
     assert target_language(Corpus.model_validate(corpus), data) == language
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        ("t.en_zh", "zh"),
+        ("t.en-zh_CN", "zh_CN"),
+        ("t.en-zh", "zh"),
+        ("t.zh_CN", "zh_CN"),
+        ("t.zho_Hans", "zho_Hans"),
+        ("t.zh-tw", "zh-tw"),
+        ("t.de", "de"),
+    ],
+)
+def test_a_pair_in_a_name_means_its_target(name, language):
+    assert file_language(name) == language

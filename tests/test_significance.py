@@ -1,5 +1,6 @@
 """The laws of intervals and of significance: sacreBLEU's numbers, and what follows from chance."""
 
+import math
 from collections.abc import Iterable
 from itertools import product
 from math import comb
@@ -130,3 +131,17 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
     width = 1.96 * 10 / 2_000**0.5
     assert (low, high) == pytest.approx((50 - width, 50 + width), abs=0.3)
     assert (high - low) / 2 == pytest.approx(width, rel=0.15)
+
+
+def test_an_infinite_difference_proves_nothing():
+    """Whichever way the coin falls, one of the systems has the line that costs infinitely much."""
+    costs = np.ones((10, 1))
+    infinite = costs.copy()
+    infinite[3] = math.inf
+    one, other = (
+        Score("PPL", "test", statistics, lambda sums: float(sums[0]))
+        for statistics in (infinite, costs)
+    )
+    found = compare(one, other)
+    assert found.randomization == 1.0
+    assert found.bootstrap > 0.5  # a third of the resamples have not drawn the line

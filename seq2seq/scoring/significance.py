@@ -84,7 +84,8 @@ def _paired_bootstrap(score: Score, baseline: Score, real: float, resamples: int
         ]
     )
     sizes = np.abs(differences)
-    centred = sizes - sizes.mean()  # how the difference would vary about 0
+    with np.errstate(invalid="ignore"):
+        centred = sizes - sizes.mean()  # how the difference would vary about 0
     if real and (differences * np.sign(real) >= 0).all():
         # The mean is the real difference but for the sampling, so that twice that is a tie.
         tied = np.isclose(differences, 2 * real, rtol=ROUNDING, atol=ROUNDING)
@@ -97,8 +98,9 @@ def _randomization(score: Score, baseline: Score, real: float, trials: int) -> f
     rng = np.random.default_rng(SEED)
     stayed = rng.integers(2, size=(trials, len(score.statistics)), dtype=bool)
     one, other = baseline.statistics.astype(float), score.statistics.astype(float)
-    mixed = stayed @ one + ~stayed @ other
-    rest = (one + other).sum(axis=0) - mixed
+    with np.errstate(invalid="ignore"):  # of what is infinite
+        mixed = stayed @ one + ~stayed @ other
+        rest = (one + other).sum(axis=0) - mixed
     differences = np.abs(
         [
             _difference(score.aggregate(a), score.aggregate(b))
@@ -116,8 +118,12 @@ def _drawn(rng: np.random.Generator, scores: list[Score], resamples: int) -> Ite
 
 
 def _share(differences: np.ndarray, real: float) -> float:
-    """How often a difference is at least as large as the real one; never quite never."""
-    found = int((differences >= real - ROUNDING * max(1, real)).sum())
+    """How often a difference is at least as large as the real one; never quite never.
+
+    What is infinite cannot be told apart, so that it counts.
+    """
+    least = real if np.isinf(real) else real - ROUNDING * max(1, real)
+    found = int((~(differences < least)).sum())
     return (found + 1) / (len(differences) + 1)
 
 

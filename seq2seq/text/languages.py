@@ -112,7 +112,7 @@ MECAB = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}  # the module that each ne
 SUBTAG = re.compile(r"[a-z]{2,3}|\d{3}")  # a region, or a language of a group, as in zh-yue
 FLORES = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")  # the names of its files begin with the language
 # Not a pair of languages, though both are codes of one.
-REGIONAL = re.compile("zh-(tw|sg)|ko-kr|lo-la|(ms|en)-my|(es|qu|ay)-bo|(ar|fr)-dz")
+REGIONAL = re.compile("zh-(tw|sg)|ko-kr|lo-la|(ms|en)-my|(es|qu|ay)-bo|(ar|fr)-dz|pt-br")
 
 # Unicode's names of the scripts without spaces between words; Tibetan has dots between syllables
 UNSPACED_WORDS = ("Han", "Hiragana", "Katakana", "Thai", "Lao", "Khmer", "Myanmar")
@@ -160,9 +160,11 @@ def file_language(path: str) -> str:
     """
     stem, *suffixes = Path(path).name.split(".")
     for suffix in reversed(suffixes):
-        pair = suffix.split("-")
-        if len(pair) == 2 and {*pair} <= CODES.keys() and not REGIONAL.fullmatch(suffix):
-            return pair[1]
+        source, *target = re.split("[-_]", suffix, maxsplit=1)
+        codes = {source, *(re.split("[-_]", one)[0] for one in target)}
+        regional = REGIONAL.fullmatch(suffix.replace("_", "-"))
+        if target and codes <= CODES.keys() and find_language(target[0]) and not regional:
+            return target[0]
         if find_language(suffix):
             return suffix
     return stem if FLORES.fullmatch(stem) and find_language(stem) else ""
