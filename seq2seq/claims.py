@@ -1,6 +1,5 @@
 """Whose a run folder is: one training's at a time, and of one config and data for good."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from seq2seq.config.changing import changed
 from seq2seq.config.tuning import Origin
 from seq2seq.console import say
 from seq2seq.errors import UserError
-from seq2seq.files import write_json
+from seq2seq.files import read_object, write_json
 from seq2seq.layout import BASE, BEST, CHECKPOINTS, CONFIG, ORIGINS
 from seq2seq.locks import lock
 from seq2seq.models.folder import read_base
@@ -89,7 +88,7 @@ def check_origins(folder: Path, config: Config) -> None:
         return
     named, saved = config.training.init_from, folder / ORIGINS
     before = load(folder / CONFIG).training.init_from if (folder / CONFIG).exists() else named
-    recorded = json.loads(saved.read_text(encoding="utf-8")) if saved.exists() else None
+    recorded = read_object(saved) if saved.exists() else None
     if missing := gone(config):
         say(
             f"{' and '.join(missing)} (training.init_from) is not here any more; its weights are "
@@ -121,7 +120,7 @@ def check_data(folder: Path, key: str, config: Config) -> None:
     if not saved.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(saved, {"key": key})
-    elif (before := json.loads(saved.read_text())["key"]) != key:
+    elif (before := str(read_object(saved).get("key"))) != key:
         raise UserError(
             f"{folder} was begun with other data ({before[:12]}) than there is now ({key[:12]}); "
             f"{renamed(load(folder / CONFIG), config)}restore the files, choose another name, or "

@@ -386,6 +386,22 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: {"bytes": size, "sha256": digest} for name, (size, digest) in entries.items()}
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a small file that a training wrote.
+
+    Raises a UserError that names the file if it holds anything else.
+    """
+    try:
+        found = json.loads(read_regular(path, SMALL))
+    except OSError as error:
+        raise UserError(f"{path} cannot be used: it {error.strerror}") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} has been altered; the run needs it as it was")
+    return found
+
+
 def recorded_names(folder: Path) -> set[str]:
     """The names in the manifest of a folder; none if it has no manifest that can be read."""
     with suppress(OSError, ValueError, RecursionError):

@@ -35,7 +35,7 @@ from seq2seq.data.shards import (
     not_of_work,
     settle_all,
 )
-from seq2seq.data.store import SIDES, Store, StoreWriter
+from seq2seq.data.store import SIDES, STORE_FILES, Store, StoreWriter
 from seq2seq.data.tokenizer import Tokenizers, train_tokenizers
 from seq2seq.data.workers import default_workers, spread
 from seq2seq.distributed import everywhere, leads, least, together
@@ -316,7 +316,8 @@ class Preparation:
         folder = self.folder / name
         outcomes: list[list[Outcome]] = [[] for _ in self.known[name]]
         vocab_sizes = (len(self.tokenizers.source), len(self.tokenizers.target))
-        with new_folder(folder) as partial:
+        ours = {*STORE_FILES, *self.manifest.owned(name)}
+        with new_folder(folder, ours=ours) as partial:
             with StoreWriter(partial, vocab_sizes) as writer:
                 for shard, store, outcome in encoded(task.work, cleaned.plan):
                     writer.append(store)

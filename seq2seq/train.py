@@ -32,7 +32,7 @@ from seq2seq.data.resampling import Resampler
 from seq2seq.data.store import SIDES
 from seq2seq.data.tokenizer import Tokenizers
 from seq2seq.errors import Stopped
-from seq2seq.files import write_file, write_json
+from seq2seq.files import read_object, write_file, write_json
 from seq2seq.layout import BEST, CHECKPOINTS, RUNS
 from seq2seq.models import Seq2Seq, build
 from seq2seq.models.folder import choose_device, recover_model, save_model, set_weights
@@ -262,7 +262,7 @@ class Run:
         """Makes the mean of some checkpoints the best model, if it is better."""
         training, metric = self.config.training, self.config.training.metrics[0]
         finished = self.folder / "finished.json"
-        if finished.exists() and json.loads(finished.read_text())["update"] == self.progress.update:
+        if finished.exists() and read_object(finished).get("update") == self.progress.update:
             return
         there = self.checkpoints.updates()
         if training.average_of == "best":

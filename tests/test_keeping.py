@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -277,3 +278,18 @@ def test_a_test_set_that_has_changed_since_is_not_compared(pair):
     Path("first.de").write_text("eins\n" * 8)
     _, reason = compare.rows_of("first", [*map(read, pair)])
     assert reason.startswith("the test set first has changed since runs/toy was scored on it")
+
+
+def test_a_language_that_is_given_makes_other_scores(own, command):
+    assert command("evaluate", "--metrics", "bleu").code == 0
+    before = PLAIN.read_bytes()
+    assert command("evaluate", "--metrics", "bleu", "--language", "zh").code == 0
+    assert PLAIN.read_bytes() == before
+    found = {one["sets"]["first"]["bleu"]["signature"] for one in kept_beside(PLAIN)}
+    assert (
+        {"tok:13a" in one for one in found} == {"tok:zh" in one for one in found} == {True, False}
+    )
+
+
+def kept_beside(plain: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in plain.parent.glob("first.*scores.json")]

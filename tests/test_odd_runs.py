@@ -200,3 +200,12 @@ def test_no_value_in_a_file_ends_a_page(own, command, path):
             assert "<html" in run_page(read(RUN))
         except Exception as error:
             raise AssertionError(f"{place} is {mark!r}") from error
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", DEEP, b"{"])
+@pytest.mark.parametrize("name", ["data.json", "finished.json"])
+def test_a_run_with_odd_files_ends_or_goes_on_without_a_traceback(own, command, name, content):
+    (RUN / name).write_bytes(content)
+    result = command("train", "toy.yaml")
+    assert result.code in (0, 1)
+    assert result.code == 0 or "error: " in result.err

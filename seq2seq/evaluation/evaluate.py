@@ -74,9 +74,8 @@ def evaluate(
             tests = [given(source, references, tag, data, language)]
         else:
             tests = read_sets(opened[0], language, fetching=fetch)
-        own = source is None and not any(
-            one.startswith(("decoding.", "data.test")) for one in overrides
-        )
+        changed = any(one.startswith(("decoding.", "data.test")) for one in overrides)
+        own = source is None and language is None and not changed
         warn_of_options(opened)
         results = [score_model(one, tests, metrics, output, own=own) for one in opened]
     if as_json:

@@ -28,7 +28,7 @@ class Test(NamedTuple):
     @property
     def sha256(self) -> str:
         """The SHA-256 of all that scores depend on."""
-        return fingerprint([self.sources, self.references, self.tag])
+        return fingerprint([self.sources, self.references, self.tag, self.language])
 
 
 def given(

@@ -105,8 +105,8 @@ def references_of(scored: Scored) -> list[list[str]]:
     test = read_set(name, corpus, run.config.data)
     if origin is None or test.sha256 != origin.test:
         raise UserError(
-            f"the test set {name} has changed since {run.folder} was scored on it; make the scores "
-            f"again: seq2seq evaluate {run.folder}"
+            f"the test set {name} has changed since {run.folder} was scored on it, or its language "
+            f"was given by --language; make the scores again: seq2seq evaluate {run.folder}"
         )
     return test.references
 
